@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ns|us|ms|s|min|h)\s*$")
 _UNIT_NS = {
@@ -25,9 +25,16 @@ class ConfigModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FromShell(str):
-    """A value that came from an environment variable or from `--set`: relative paths in it
-    start at the working directory, not at the pipeline file."""
+class Located(str):
+    """A string that remembers the folder its relative paths start at: the folder of the file
+    it is written in, or the working directory if it came from the shell."""
+
+    base: Path
+
+    def __new__(cls, text: str, base: Path) -> Located:
+        located = super().__new__(cls, text)
+        located.base = base
+        return located
 
 
 def parse_duration_ns(value: Any) -> int:
@@ -38,12 +45,11 @@ def parse_duration_ns(value: Any) -> int:
     return round(float(match[1]) * _UNIT_NS[match[2]])
 
 
-def _resolve_path(value: Any, info: ValidationInfo) -> Path:
+def resolve_path(value: Any) -> Path:
+    """A `Located` string or plain path -> a path that does not depend on where it is read."""
     if not isinstance(value, (str, Path)) or not str(value):
         raise ValueError(f"expected a path, got {value!r}")
-    path = Path(value).expanduser()
-    base = Path.cwd() if isinstance(value, FromShell) else (info.context or {}).get("base")
-    return path if base is None else Path(base) / path
+    return getattr(value, "base", Path()) / Path(value).expanduser()
 
 
 DurationNs = Annotated[
@@ -53,5 +59,5 @@ DurationNs = Annotated[
 ]
 """Nanoseconds, written with a unit: `20ms`, `3s`."""
 
-LocalPath = Annotated[Path, BeforeValidator(_resolve_path), WithJsonSchema({"type": "string"})]
+LocalPath = Annotated[Path, BeforeValidator(resolve_path), WithJsonSchema({"type": "string"})]
 """A path; a relative one starts at the folder of the file it is written in."""
