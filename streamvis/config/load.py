@@ -223,7 +223,7 @@ def _children(
     found = node.get("items") if isinstance(key, int) else node.get("properties", {}).get(key)
     found = found or node.get("additionalProperties")
     if isinstance(found, Mapping):
-        yield from map(lambda option: _deref(option, schema), found.get("anyOf", [found]))
+        yield from (_deref(option, schema) for option in found.get("anyOf", [found]))
 
 
 def _deref(node: Mapping[str, Any], schema: Mapping[str, Any]) -> Mapping[str, Any]:
