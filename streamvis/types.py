@@ -26,6 +26,8 @@ CLASSES = (
     "traffic_sign",
 )
 
+LETTERBOX_FILL = 114  # grey level around the picture, the convention of YOLO-family detectors
+
 CaptureSource = Literal["rtcp", "container", "device", "arrival", "none"]
 PacketKind = Literal["I", "P"]
 LOSS_STAGES = ("source", "decode", "policy", "infer", "publish")
@@ -106,6 +108,7 @@ class Frame:
     capture: CaptureTime
     t_ingest_ns: int  # monotonic: arrival; in a replay the scheduled release
     t_decoded_ns: int  # monotonic
+    lost_decode: int = 0  # frames before this one that could not be decoded
     is_discont: bool = False  # time or size jumped since the frame before
     is_corrupt: bool = False  # decoded with errors: never a reuse reference
 

@@ -1,0 +1,56 @@
+"""The camera's half of the pipeline: a frame in, the tiles that must travel out. No torch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from streamvis.tiling.gate import DenseGate
+from streamvis.tiling.grid import TileGrid
+from streamvis.types import Feedback, Frame, SourceCounts, TilePacket
+
+
+class CameraFront:
+    """Makes one camera's tile stream.
+
+    Whoever calls `step` owns the clock and the credit: a frame that must be dropped never
+    reaches the front, so it can never make the canvas silently wrong. The front counts what it
+    takes, and what it never saw follows from the frame numbers.
+    """
+
+    def __init__(self, grid: TileGrid) -> None:
+        self._grid = grid
+        self._gate = DenseGate(grid)
+        self._seq = 0
+
+    def step(self, frame: Frame, feedback: Feedback) -> TilePacket:
+        """The packet for one frame; `feedback` is the back's newest."""
+        plan = self._gate.plan(frame, feedback)
+        tiles = self._grid.cut(frame.image, plan.index)
+        seq, self._seq = self._seq, self._seq + 1
+        return TilePacket(
+            camera=frame.camera,
+            seq=seq,
+            base_seq=-1 if plan.kind == "I" else seq - 1,
+            frame_index=frame.index,
+            plan=plan,
+            tiles=tiles,
+            letterbox=frame.letterbox,
+            pts=frame.pts,
+            time_base=frame.time_base,
+            capture=frame.capture,
+            stamps_ns={
+                "ingest": frame.t_ingest_ns,
+                "decoded": frame.t_decoded_ns,
+                "packed": time.monotonic_ns(),
+            },
+            counts=self.account(SourceCounts(frame.index + 1, lost_decode=frame.lost_decode)),
+            is_discont=frame.is_discont,
+            is_corrupt=frame.is_corrupt,
+        )
+
+    def account(self, seen: SourceCounts) -> SourceCounts:
+        """What the source had, plus the frames that were decoded but never came here."""
+        taken = self._seq
+        dropped = seen.frames - seen.lost_source - seen.lost_decode - taken
+        return replace(seen, lost_policy=dropped)

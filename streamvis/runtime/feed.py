@@ -1,0 +1,76 @@
+"""One camera's decoding thread: paces the source and leaves its frames in an inbox."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from streamvis.errors import SourceError
+from streamvis.runtime.rounds import Inbox
+from streamvis.source.base import Source
+from streamvis.topology import Clock
+from streamvis.types import Frame, SourceCounts
+
+
+class CameraFeed:
+    """Owns a source. Live, frames are released at their media time and the newest wins;
+    in a replay every frame waits until it is taken."""
+
+    def __init__(self, camera: str, source: Source, clock: Clock, inbox: Inbox[Frame]) -> None:
+        self._camera = camera
+        self._source = source
+        self._is_live = clock == "live"
+        self._inbox = inbox
+        self._stopping = threading.Event()
+        self._num_frames = 0
+        self.error: SourceError | None = None
+        self._thread = threading.Thread(target=self._run, name=f"feed-{camera}", daemon=True)
+
+    def start(self, start_ns: int) -> None:
+        """Begin; live, media time 0 is released at `start_ns` on the monotonic clock."""
+        self._start_ns = start_ns
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End early."""
+        self._stopping.set()
+        self._inbox.close(self._camera)
+
+    def join(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def seen(self) -> SourceCounts:
+        """Frames the source had so far, and those it lost itself; final after the end."""
+        lost_source, lost_decode = self._source.lost_source, self._source.lost_decode
+        return SourceCounts(self._num_frames + lost_source + lost_decode, lost_source, lost_decode)
+
+    def _run(self) -> None:
+        try:
+            while self._step():
+                pass
+        except SourceError as error:
+            self.error = error
+        finally:
+            self._source.close()
+            self._inbox.close(self._camera)
+
+    def _step(self) -> bool:
+        media_ns = self._source.grab()
+        if media_ns is None or self._stopping.is_set():
+            return False
+        t_ingest_ns = self._release(media_ns)
+        frame = self._source.retrieve(t_ingest_ns)
+        if frame is not None:
+            self._num_frames += 1
+            self._inbox.put(self._camera, frame)
+        return not self._stopping.is_set()
+
+    def _release(self, media_ns: int) -> int:
+        """Wait until the frame is due; returns the moment it came in, monotonic ns."""
+        if not self._is_live:
+            return time.monotonic_ns()
+        due_ns = self._start_ns + media_ns
+        self._stopping.wait(max(0, due_ns - time.monotonic_ns()) / 1e9)
+        return due_ns

@@ -1,0 +1,100 @@
+"""Which items of which cameras form the next batch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from streamvis.topology import Clock
+
+T = TypeVar("T")
+
+
+class Rounds(Generic[T]):
+    """One slot per camera, handed out in rounds, in the order of `cameras`.
+
+    replay: a round is one item of every open camera, so rounds do not depend on timing.
+    live: a newer item displaces an older one, and a round is what is there when it is complete
+    or `window_ns` after its first item came. No threads, no clock: time is passed in.
+    """
+
+    def __init__(self, cameras: Sequence[str], clock: Clock, window_ns: int = 0) -> None:
+        self._order = list(cameras)
+        self._open = set(cameras)
+        self._items: dict[str, T] = {}
+        self._is_replay = clock == "replay"
+        self._window_ns = window_ns
+        self._first_ns = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Every camera is closed and its last item taken."""
+        return not self._open and not self._items
+
+    def takes(self, camera: str) -> bool:
+        """Whether `put` may be called for this camera now."""
+        return self.is_open(camera) and not (self._is_replay and camera in self._items)
+
+    def is_open(self, camera: str) -> bool:
+        return camera in self._open
+
+    def put(self, camera: str, item: T, now_ns: int) -> None:
+        assert self.takes(camera), f"{camera} has no free slot"
+        if not self._items:
+            self._first_ns = now_ns
+        self._items[camera] = item
+
+    def close(self, camera: str) -> None:
+        """No more items of this camera; the one it left is still handed out."""
+        self._open.discard(camera)
+
+    def due_in_ns(self, now_ns: int) -> int | None:
+        """0 when a round can be taken, else how long to wait for the others; None while
+        nothing but another item can make one."""
+        is_complete = self._open <= self._items.keys()
+        if self._items and is_complete:
+            return 0
+        if self._is_replay or not self._items:
+            return None
+        return max(0, self._first_ns + self._window_ns - now_ns)
+
+    def take(self) -> list[T]:
+        """The items that are there, in camera order."""
+        return [self._items.pop(name) for name in self._order if name in self._items]
+
+
+class Inbox(Generic[T]):
+    """Rounds between threads: cameras put, one consumer takes."""
+
+    def __init__(self, cameras: Sequence[str], clock: Clock, window_ns: int = 0) -> None:
+        self._rounds: Rounds[T] = Rounds(cameras, clock, window_ns)
+        self._changed = threading.Condition()
+
+    def put(self, camera: str, item: T) -> None:
+        """Leave an item, in a replay once the slot is free. After `close` items vanish."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._rounds.takes(camera) or not self._rounds.is_open(camera)
+            )
+            if self._rounds.is_open(camera):
+                self._rounds.put(camera, item, time.monotonic_ns())
+                self._changed.notify_all()
+
+    def close(self, camera: str) -> None:
+        with self._changed:
+            self._rounds.close(camera)
+            self._changed.notify_all()
+
+    def take_round(self) -> list[T]:
+        """Wait for a round. Empty when it is all over."""
+        with self._changed:
+            while not self._rounds.is_over:
+                due_ns = self._rounds.due_in_ns(time.monotonic_ns())
+                if due_ns == 0:
+                    break
+                self._changed.wait(None if due_ns is None else due_ns / 1e9)
+            taken = self._rounds.take()
+            self._changed.notify_all()
+            return taken

@@ -1,0 +1,69 @@
+"""Recorded-drive folders: a video per camera, rig.json, and labels.json if there are labels.
+
+rig.json maps camera names to {file, width, height, fps, intrinsics, capture_ns, poses}; only
+`file` is required. labels.json is COCO with `camera`, `frame_index` and `track_id`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from streamvis.errors import SourceError
+
+# The recorder's stamps are the sensor's own; what they do not say is the exposure's middle.
+CAPTURE_UNCERTAINTY_NS = 1_000_000
+
+
+class RigCamera(BaseModel):
+    """One camera of rig.json. Keys we do not use may be there."""
+
+    file: str
+    width: int | None = None  # px
+    height: int | None = None
+    fps: float | None = None
+    intrinsics: dict[str, float] = {}  # fx, fy, cx, cy, px
+    capture_ns: list[int] | None = None  # Unix ns, one per frame
+    poses: list[dict[str, Any]] | None = None  # of the camera in the world, one per frame
+
+
+class Drive:
+    """A drive folder; cameras are in the order of rig.json."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cameras: dict[str, RigCamera] = _read_rig(folder / "rig.json")
+
+    def camera(self, name: str) -> RigCamera:
+        if name not in self.cameras:
+            raise SourceError(
+                f"{self.folder}: this drive has no camera {name!r}; "
+                f"it has {', '.join(self.cameras)}",
+                "not_found",
+            )
+        return self.cameras[name]
+
+    def video_path(self, name: str) -> Path:
+        return self.folder / self.camera(name).file
+
+
+def _read_rig(path: Path) -> dict[str, RigCamera]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise SourceError(
+            f"{path}: cannot read it; a drive folder needs a rig.json", "not_found"
+        ) from None
+    except ValueError as error:
+        raise SourceError(f"{path}: not valid JSON ({error}); fix or export it again") from None
+    if not isinstance(data, dict) or not data:
+        raise SourceError(f"{path}: expected a mapping of camera names, found none")
+    try:
+        return {name: RigCamera.model_validate(value) for name, value in data.items()}
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SourceError(f"{path}: {where}: {first['msg']}") from None

@@ -1,0 +1,134 @@
+"""The pipeline file: everything one `streamvis run` needs to know, in one model."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from streamvis.config.model import ConfigModel, DurationNs, LocalPath
+from streamvis.detect.config import DetectorConfig
+from streamvis.encode.config import EncoderConfig
+from streamvis.publish.config import PublishConfig
+from streamvis.source.config import SourceConfig
+from streamvis.tiling.config import TilingConfig
+from streamvis.track.config import TrackerConfig
+from streamvis.wire import check_name
+
+Clock = Literal["live", "replay"]
+RuntimeKind = Literal["ray", "local"]
+
+
+class SourceDefaults(ConfigModel):
+    """Keys that every source takes over unless it says otherwise."""
+
+    uri: Any = None
+    max_frames: int | None = Field(default=None, ge=1)
+
+
+class RuntimeConfig(ConfigModel):
+    """Where the stages run."""
+
+    kind: RuntimeKind = Field(default="ray", description="Ray actors, or one local process")
+    workers: int = Field(default=1, ge=1, description="Encoder workers; cameras are shared out")
+    gpus_per_worker: float = Field(default=0, ge=0, description="Whole GPUs, or a fraction of one")
+    batch_window: DurationNs = Field(
+        default=4_000_000, description="How long a live batch waits for the other cameras"
+    )
+
+
+class MosaicConfig(ConfigModel):
+    """A film of all cameras with boxes, and one still of it beside it."""
+
+    path: LocalPath
+    fps: float | None = Field(default=None, gt=0, description="The fastest camera's, if not given")
+
+
+class OutputConfig(ConfigModel):
+    """One output: exactly one key."""
+
+    publish: PublishConfig | None = None
+    mosaic: MosaicConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, data: Any) -> Any:
+        """`publish: ADDRESS` and `mosaic: PATH` instead of a mapping."""
+        if not isinstance(data, dict):
+            return data
+        inner = {"publish": "address", "mosaic": "path"}
+        return {k: {inner[k]: v} if k in inner and isinstance(v, str) else v for k, v in data.items()}
+
+    @model_validator(mode="after")
+    def _one_key(self) -> OutputConfig:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("an output has exactly one key: publish or mosaic")
+        return self
+
+
+class PipelineConfig(ConfigModel):
+    """A runnable topology."""
+
+    version: Literal[1]
+    name: str
+    clock: Clock = Field(
+        default="live",
+        description="live: paced, the latest frame wins. replay: lossless and reproducible",
+    )
+    runtime: RuntimeConfig = RuntimeConfig()
+    defaults: SourceDefaults = SourceDefaults()
+    sources: dict[str, SourceConfig] = Field(min_length=1)
+    encoder: EncoderConfig = EncoderConfig()
+    tiling: TilingConfig = TilingConfig()
+    detector: DetectorConfig = DetectorConfig()
+    tracker: TrackerConfig = TrackerConfig()
+    outputs: list[OutputConfig] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_defaults(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("sources"), dict):
+            return data
+        defaults = data.get("defaults")
+        defaults = defaults if isinstance(defaults, dict) else {}
+        known = {k: v for k, v in defaults.items() if k in SourceDefaults.model_fields}
+        sources = {
+            name: {**known, **(own or {})} if isinstance(own or {}, dict) else own
+            for name, own in data["sources"].items()
+        }
+        return {**data, "sources": sources}
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        return check_name(name)
+
+    @field_validator("sources")
+    @classmethod
+    def _check_cameras(cls, sources: dict[str, SourceConfig]) -> dict[str, SourceConfig]:
+        for name in sources:
+            check_name(name)
+        return sources
+
+    @model_validator(mode="after")
+    def _check_outputs(self) -> PipelineConfig:
+        for key in ("publish", "mosaic"):
+            if sum(getattr(output, key) is not None for output in self.outputs) > 1:
+                raise ValueError(f"outputs: at most one {key}; remove the others")
+        if self.clock == "replay" and self.runtime.workers > 1:
+            raise ValueError("clock: replay is reproducible on one worker only; set workers: 1")
+        return self
+
+    @property
+    def publish(self) -> PublishConfig:
+        """The public endpoint; a free loopback port when the file names none."""
+        return next((o.publish for o in self.outputs if o.publish), PublishConfig())
+
+    @property
+    def mosaic(self) -> MosaicConfig | None:
+        return next((o.mosaic for o in self.outputs if o.mosaic), None)
+
+    def digest(self) -> str:
+        """sha256 of the resolved config, hex: two runs with one digest ran the same thing."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
