@@ -1,0 +1,949 @@
+"""Wire protocol v1: messages <-> bytes. No other file knows them.
+
+Public messages (subscribers):   [topic][msgpack header][array]...
+The tile stream (front -> back): [msgpack header][array]...
+
+A header names its arrays in `parts: [{name, dtype, shape, enc}]`; they follow as raw
+little-endian bytes. Unknown header keys are ignored and keys are only ever added; another
+major version is a VersionError. Whatever the bytes are, reading them raises nothing but
+WireError. docs/wire.md is the contract for users of other languages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+from uuid import getnode, uuid4
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from streamvis.errors import VersionError, WireError
+from streamvis.types import (
+    CaptureSource,
+    CaptureTime,
+    Detections,
+    Feedback,
+    FrameResult,
+    Ledger,
+    LetterBox,
+    ModelId,
+    PacketKind,
+    SourceCounts,
+    TileCounts,
+    TilePacket,
+    TilePlan,
+)
+
+VERSION = (1, 0)  # major, minor
+KINDS = ("det", "emb", "img", "stat", "sync", "hb")
+ALL_CAMERAS = "*"  # in the topic of messages about all cameras; no camera can be named so
+
+Clock = Literal["live", "replay"]
+Part: TypeAlias = bytes | memoryview
+Parts: TypeAlias = Sequence[Part]
+Header: TypeAlias = dict[str, Any]
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+
+# Limits: what lies outside is refused before anything is allocated for it.
+MAX_PARTS = 16
+MAX_HEADER_BYTES = 1 << 16
+MAX_PART_BYTES = 1 << 26
+MAX_DIMS = 4
+MAX_ITEMS = 4096  # of one list or map in a header
+
+_DTYPES = frozenset({"<f2", "<f4", "|u1", "<u2", "<i2", "<i4", "<i8"})
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_TOPIC = re.compile(r"sv(\d{1,4})/([a-z]{1,16})/([A-Za-z0-9_.-]{1,128})/([A-Za-z0-9_.*-]{1,128})/")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+# ---------------------------------------------------------------- names, topics, identity
+
+
+def check_name(name: str) -> str:
+    """A camera's or pipeline's name as it is, or ValueError: it becomes part of a topic."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} cannot be a name: use up to 128 letters, digits and the signs _ . -"
+        )
+    return name
+
+
+def topic_prefix(kind: str, pipeline: str | None = None, camera: str | None = None) -> str:
+    """What to subscribe to. The trailing / keeps cam1 from matching cam10."""
+    if pipeline is None:
+        return f"sv{VERSION[0]}/{kind}/"
+    if camera is None:
+        return f"sv{VERSION[0]}/{kind}/{pipeline}/"
+    return f"sv{VERSION[0]}/{kind}/{pipeline}/{camera}/"
+
+
+@cache
+def local_clock_id() -> str:
+    """Names this host's monotonic clock: stamps of two messages compare only if it is equal."""
+    if _BOOT_ID.exists():
+        return _BOOT_ID.read_text().strip()
+    return f"node-{getnode():012x}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who publishes: gaps are counted within one epoch, ages within one clock."""
+
+    pipeline: str
+    epoch: str  # uuid4 hex of this publisher's start
+    clock_id: str  # names the monotonic clock of the host
+
+    @staticmethod
+    def here(pipeline: str, epoch: str | None = None) -> Origin:
+        return Origin(check_name(pipeline), epoch or uuid4().hex, local_clock_id())
+
+
+# ---------------------------------------------------------------- public messages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What every public message has. `seq` counts from 0 within (epoch, topic)."""
+
+    kind: ClassVar[str]
+    origin: Origin
+    camera: str
+    seq: int
+
+    @property
+    def pipeline(self) -> str:
+        return self.origin.pipeline
+
+    @property
+    def epoch(self) -> str:
+        return self.origin.epoch
+
+    @property
+    def clock_id(self) -> str:
+        return self.origin.clock_id
+
+    @property
+    def topic(self) -> str:
+        return topic_prefix(self.kind, self.pipeline, self.camera)
+
+    def _write(self) -> tuple[Header, Arrays]:
+        raise NotImplementedError
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> Self:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameMessage(Message):
+    """What `det` and `emb` share: which frame it is, what happened to it on its way."""
+
+    frame_index: int
+    pts: int
+    time_base: Fraction  # seconds
+    capture: CaptureTime
+    stamps_ns: Mapping[str, int]  # monotonic, keys from STAGES
+    source_size: tuple[int, int]  # (width, height) px
+    model: ModelId
+    tiles: TileCounts
+    packet_kind: PacketKind
+    ledger: Ledger
+    is_discont: bool
+    is_corrupt: bool
+
+    def age_ms(self, now_ns: int | None = None) -> float | None:
+        """Since ingest; None if another host stamped it. `now_ns` is monotonic."""
+        if self.clock_id != local_clock_id():
+            return None
+        now_ns = monotonic_ns() if now_ns is None else now_ns
+        return (now_ns - self.stamps_ns["ingest"]) / 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetMessage(FrameMessage):
+    kind = "det"
+    detections: Detections  # xyxy in source pixels, class_id indexes model.classes
+
+    @classmethod
+    def of(cls, result: FrameResult, origin: Origin, seq: int) -> DetMessage:
+        shared = _shared_fields(result)
+        return cls(origin=origin, seq=seq, detections=result.detections, **shared)
+
+    def _write(self) -> tuple[Header, Arrays]:
+        found = self.detections
+        return _write_frame(self), {
+            "xyxy": found.xyxy,
+            "score": found.score,
+            "class_id": found.class_id,
+            "track_id": found.track_id,
+        }
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> DetMessage:
+        columns = (_array(arrays, name) for name in ("xyxy", "score", "class_id", "track_id"))
+        return cls(detections=Detections(*columns), **_read_frame(header))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbMessage(FrameMessage):
+    kind = "emb"
+    embedding: NDArray[np.floating[Any]]  # [dim] float16 or float32
+    is_l2: bool  # its L2 norm is 1
+    scope: str  # "frame": one vector for the whole frame
+
+    @classmethod
+    def of(cls, result: FrameResult, origin: Origin, seq: int) -> EmbMessage:
+        shared = _shared_fields(result)
+        vector = result.embedding
+        return cls(origin=origin, seq=seq, embedding=vector, is_l2=True, scope="frame", **shared)
+
+    def _write(self) -> tuple[Header, Arrays]:
+        about = {
+            "dim": len(self.embedding),
+            "dtype": self.embedding.dtype.name,
+            "l2": self.is_l2,
+            "scope": self.scope,
+        }
+        return {**_write_frame(self), "embedding": about}, {"embedding": self.embedding}
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> EmbMessage:
+        about = header.reader("embedding")
+        vector = _array(arrays, "embedding")
+        if vector.shape != (about.integer("dim"),) or vector.dtype.name != about.text("dtype"):
+            raise WireError(f"embedding is {vector.dtype}{list(vector.shape)}, not as announced")
+        return cls(
+            embedding=vector,
+            is_l2=about.flag("l2"),
+            scope=about.text("scope"),
+            **_read_frame(header),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImgMessage(Message):
+    """The encoder's input picture for viewers and mosaics: letter-boxed at the top left."""
+
+    kind = "img"
+    frame_index: int
+    jpeg: bytes
+
+    def _write(self) -> tuple[Header, Arrays]:
+        return {"frame_index": self.frame_index}, {"jpeg": np.frombuffer(self.jpeg, np.uint8)}
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> ImgMessage:
+        jpeg = _array(arrays, "jpeg").tobytes()
+        return cls(frame_index=header.integer("frame_index"), jpeg=jpeg, **_identity(header))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatMessage(Message):
+    """How one camera is doing. Latencies are ingest to last stage; None before any result."""
+
+    kind = "stat"
+    state: str
+    fps: float  # published results a second, lately
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    age_ms: float | None  # of the newest result when this was sent
+    stage_ms: Mapping[str, float]  # time until each stage since the stage before it, median
+    num_detections: int  # in the newest result
+    ledger: Ledger
+
+    def _write(self) -> tuple[Header, Arrays]:
+        return {
+            "state": self.state,
+            "fps": self.fps,
+            "latency_p50_ms": self.latency_p50_ms,
+            "latency_p99_ms": self.latency_p99_ms,
+            "age_ms": self.age_ms,
+            "stage_ms": dict(self.stage_ms),
+            "num_detections": self.num_detections,
+            "ledger": _write_ledger(self.ledger),
+        }, {}
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> StatMessage:
+        del arrays
+        stage_ms = header.reader("stage_ms")
+        return cls(
+            state=header.text("state"),
+            fps=header.number("fps"),
+            latency_p50_ms=header.number_or_none("latency_p50_ms"),
+            latency_p99_ms=header.number_or_none("latency_p99_ms"),
+            age_ms=header.number_or_none("age_ms"),
+            stage_ms={name: stage_ms.number(name) for name in stage_ms},
+            num_detections=header.integer("num_detections"),
+            ledger=_read_ledger(header.reader("ledger")),
+            **_identity(header),
+        )
+
+
+@dataclass(frozen=True)
+class SyncMember:
+    """One camera's result in a `sync` message."""
+
+    epoch: str  # of the result's publisher
+    frame_index: int
+    t_capture_ns: int  # Unix epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncMessage(Message):
+    """Results of several cameras that show the same moment, at most one a camera."""
+
+    kind = "sync"
+    members: Mapping[str, SyncMember]  # by camera
+    skew_ns: int  # latest minus earliest capture time
+    is_complete: bool  # every camera of the pipeline is in it
+
+    def _write(self) -> tuple[Header, Arrays]:
+        members = {camera: dict(vars(member)) for camera, member in self.members.items()}
+        return {"members": members, "skew_ns": self.skew_ns, "complete": self.is_complete}, {}
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> SyncMessage:
+        del arrays
+        members = header.reader("members")
+        return cls(
+            members={camera: _read_member(members.reader(camera)) for camera in members},
+            skew_ns=header.integer("skew_ns"),
+            is_complete=header.flag("complete"),
+            **_identity(header),
+        )
+
+
+@dataclass(frozen=True)
+class LastSeq:
+    epoch: str
+    seq: int
+
+
+@dataclass(frozen=True)
+class CameraState:
+    state: str
+    rate_hz: float | None  # results a second to expect; None if not known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeat(Message):
+    """Once a second: what a subscriber should have got by now, and what to expect."""
+
+    kind = "hb"
+    last_seq: Mapping[str, LastSeq]  # by topic: finds messages lost at the tail
+    cameras: Mapping[str, CameraState]
+    config_hash: str
+    is_stopped: bool  # the pipeline ended on purpose: nothing follows
+
+    def _write(self) -> tuple[Header, Arrays]:
+        return {
+            "last_seq": {topic: dict(vars(last)) for topic, last in self.last_seq.items()},
+            "cameras": {name: dict(vars(state)) for name, state in self.cameras.items()},
+            "config_hash": self.config_hash,
+            "stopped": self.is_stopped,
+        }, {}
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> Heartbeat:
+        del arrays
+        topics, cameras = header.reader("last_seq"), header.reader("cameras")
+        states = {name: cameras.reader(name) for name in cameras}
+        return cls(
+            last_seq={topic: _read_last_seq(topics.reader(topic)) for topic in topics},
+            cameras={
+                name: CameraState(c.text("state"), c.number_or_none("rate_hz"))
+                for name, c in states.items()
+            },
+            config_hash=header.text("config_hash"),
+            is_stopped=header.flag("stopped"),
+            **_identity(header),
+        )
+
+
+AnyMessage: TypeAlias = DetMessage | EmbMessage | ImgMessage | StatMessage | SyncMessage | Heartbeat
+_MESSAGES: dict[str, type[AnyMessage]] = {cls.kind: cls for cls in get_args(AnyMessage)}
+
+
+def encode(message: AnyMessage) -> list[Part]:
+    """[topic, header, arrays...]; arrays are views, so send before they change."""
+    own, arrays = message._write()
+    header = {
+        "kind": message.kind,
+        "pipeline": message.pipeline,
+        "camera": message.camera,
+        "epoch": message.epoch,
+        "clock_id": message.clock_id,
+        "seq": message.seq,
+        **own,
+    }
+    return [message.topic.encode(), *_pack(header, arrays)]
+
+
+def decode(parts: Parts) -> AnyMessage:
+    """The typed message; its arrays are read-only views of the parts."""
+    with _only_wire_errors():
+        seen = peek(parts)
+        arrays = _unpack_arrays(seen.header, parts[2:])
+        return _MESSAGES[seen.kind]._read(_Reader(seen.header), arrays)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A public message of which only the header was read: what observers of a stream need."""
+
+    topic: str
+    kind: str
+    pipeline: str
+    camera: str
+    epoch: str
+    seq: int
+    header: Header
+
+    @property
+    def frame_index(self) -> int:
+        return _Reader(self.header).integer("frame_index")
+
+    @property
+    def capture(self) -> CaptureTime:
+        return _read_capture(_Reader(self.header).reader("capture"))
+
+    @property
+    def stamps_ns(self) -> Mapping[str, int]:
+        return _read_stamps(_Reader(self.header))
+
+    @property
+    def ledger(self) -> Ledger:
+        with _only_wire_errors():
+            return _read_ledger(_Reader(self.header).reader("ledger"))
+
+    @property
+    def num_detections(self) -> int:
+        """Rows of a `det` message's columns."""
+        with _only_wire_errors():
+            return next(iter(_read_specs(self.header))).shape[0]
+
+
+def peek(parts: Parts) -> Observed:
+    """Topic and header, checked against each other; the arrays are not touched."""
+    with _only_wire_errors():
+        if not 2 <= len(parts) <= MAX_PARTS:
+            raise WireError(f"a message has 2 to {MAX_PARTS} parts, got {len(parts)}")
+        topic, kind, pipeline, camera = _read_topic(parts[0])
+        raw = _unpack_header(parts[1])
+        header = _Reader(raw)
+        identity = (header.text("kind"), header.text("pipeline"), header.text("camera"))
+        if identity != (kind, pipeline, camera):
+            raise WireError(f"topic {topic} carries a header of {identity}")
+        epoch, seq = header.text("epoch"), header.integer("seq", at_least=0)
+        return Observed(topic, kind, pipeline, camera, epoch, seq, raw)
+
+
+def canonical(parts: Parts) -> bytes:
+    """The message without what differs between two replays: epochs, clocks, time stamps."""
+    with _only_wire_errors():
+        seen = peek(parts)
+        header = {k: v for k, v in seen.header.items() if k not in _VOLATILE}
+        capture = header.get("capture")
+        if isinstance(capture, dict) and capture.get("source") == "arrival":
+            header["capture"] = {"source": "arrival"}
+        if seen.kind == "sync":
+            members = _Reader(header).reader("members")
+            header["members"] = {name: vars(_read_member(members.reader(name))) for name in members}
+            for member in header["members"].values():
+                del member["epoch"]
+        ordered = dict(sorted(header.items()))
+        return join([bytes(parts[0]), _packb(ordered), *parts[2:]])
+
+
+_VOLATILE = frozenset({"epoch", "clock_id", "stamps_ns"})
+
+
+def join(parts: Parts) -> bytes:
+    """A message as one value, for files: a msgpack array of the unchanged parts."""
+    return _packb([bytes(part) for part in parts])
+
+
+def split(data: bytes) -> list[bytes]:
+    """Undo `join`."""
+    with _only_wire_errors():
+        parts = msgpack.unpackb(
+            data,
+            max_array_len=MAX_PARTS,
+            max_bin_len=MAX_PART_BYTES,
+            max_str_len=0,
+            max_map_len=0,
+            max_ext_len=0,
+        )
+        if not isinstance(parts, list) or not all(isinstance(part, bytes) for part in parts):
+            raise WireError("expected an array of byte strings")
+        return parts
+
+
+# ---------------------------------------------------------------- the tile stream
+
+
+@dataclass(frozen=True)
+class Hello:
+    """A front's first message: who it is and how its frames are paced."""
+
+    camera: str
+    clock: Clock
+
+
+@dataclass(frozen=True)
+class End:
+    """A front's last message: its source is over, and these were all its frames."""
+
+    camera: str
+    counts: SourceCounts
+
+
+FromFront: TypeAlias = TilePacket | Hello | End
+
+
+def encode_packet(packet: TilePacket) -> list[Part]:
+    """[header, arrays...]; the tiles are a view of the packet's own memory, not a copy."""
+    plan = packet.plan
+    header = {
+        "kind": "packet",
+        "camera": packet.camera,
+        "seq": packet.seq,
+        "base_seq": packet.base_seq,
+        "frame_index": packet.frame_index,
+        "grid": [plan.rows, plan.cols, plan.tile_px],
+        "plan_kind": plan.kind,
+        "letterbox": _write_letterbox(packet.letterbox),
+        "pts": packet.pts,
+        "time_base": _write_fraction(packet.time_base),
+        "capture": dict(vars(packet.capture)),
+        "stamps_ns": dict(packet.stamps_ns),
+        "counts": dict(vars(packet.counts)),
+        "discont": packet.is_discont,
+        "corrupt": packet.is_corrupt,
+    }
+    arrays: Arrays = {
+        "index": plan.index,
+        "motion": plan.motion,
+        "score": plan.score,
+        "age": plan.age,
+        "tiles": packet.tiles,
+    }
+    return _pack(header, arrays)
+
+
+def decode_packet(parts: Parts) -> TilePacket:
+    message = decode_from_front(parts)
+    if not isinstance(message, TilePacket):
+        raise WireError(f"expected a tile packet, got {type(message).__name__}")
+    return message
+
+
+def decode_from_front(parts: Parts) -> FromFront:
+    """Whatever a front sends: Hello once, TilePackets, End once. Arrays are read-only views."""
+    with _only_wire_errors():
+        raw, arrays = _unpack(parts)
+        header = _Reader(raw)
+        match header.text("kind"):
+            case "packet":
+                return _read_packet(header, arrays)
+            case "hello":
+                return Hello(header.text("camera"), header.choice("clock", Clock))
+            case "end":
+                return End(header.text("camera"), _read_counts(header.reader("counts")))
+            case other:
+                raise WireError(f"{other!r} is not a message of a front")
+
+
+def encode_hello(hello: Hello) -> list[Part]:
+    return _pack({"kind": "hello", "camera": hello.camera, "clock": hello.clock}, {})
+
+
+def encode_end(end: End) -> list[Part]:
+    return _pack({"kind": "end", "camera": end.camera, "counts": dict(vars(end.counts))}, {})
+
+
+def encode_feedback(feedback: Feedback) -> list[Part]:
+    header = {
+        "kind": "feedback",
+        "acked_seq": feedback.acked_seq,
+        "credit": feedback.credit,
+        "need_i": feedback.need_i,
+        "canary_error": float(feedback.canary_error),
+    }
+    return _pack(header, {"boxes": feedback.boxes})
+
+
+def decode_feedback(parts: Parts) -> Feedback:
+    with _only_wire_errors():
+        raw, arrays = _unpack(parts)
+        header = _Reader(raw)
+        if header.text("kind") != "feedback":
+            raise WireError(f"expected feedback, got {header.text('kind')!r}")
+        return Feedback(
+            acked_seq=header.integer("acked_seq"),
+            credit=header.integer("credit", at_least=0),
+            need_i=header.flag("need_i"),
+            boxes=_array(arrays, "boxes"),
+            canary_error=header.number("canary_error"),
+        )
+
+
+def _read_packet(header: _Reader, arrays: Arrays) -> TilePacket:
+    rows, cols, tile_px = header.integers("grid", length=3)
+    plan = TilePlan(
+        rows,
+        cols,
+        tile_px,
+        header.choice("plan_kind", PacketKind),
+        *(_array(arrays, name) for name in ("index", "motion", "score", "age")),
+    )
+    return TilePacket(
+        camera=header.text("camera"),
+        seq=header.integer("seq", at_least=0),
+        base_seq=header.integer("base_seq", at_least=-1),
+        frame_index=header.integer("frame_index", at_least=0),
+        plan=plan,
+        tiles=_array(arrays, "tiles"),
+        letterbox=LetterBox(*header.integers("letterbox", length=4)),
+        pts=header.integer("pts"),
+        time_base=_read_fraction(header, "time_base"),
+        capture=_read_capture(header.reader("capture")),
+        stamps_ns=_read_stamps(header),
+        counts=_read_counts(header.reader("counts")),
+        is_discont=header.flag("discont"),
+        is_corrupt=header.flag("corrupt"),
+    )
+
+
+# ---------------------------------------------------------------- pieces that messages share
+
+
+def _identity(header: _Reader) -> dict[str, Any]:
+    origin = Origin(header.text("pipeline"), header.text("epoch"), header.text("clock_id"))
+    return {
+        "origin": origin,
+        "camera": header.text("camera"),
+        "seq": header.integer("seq", at_least=0),
+    }
+
+
+def _shared_fields(result: FrameResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in _SHARED}
+
+
+_SHARED = ("camera", *FrameMessage.__annotations__)
+
+
+def _write_frame(message: FrameMessage) -> Header:
+    model = message.model
+    return {
+        "frame_index": message.frame_index,
+        "pts": message.pts,
+        "time_base": _write_fraction(message.time_base),
+        "capture": dict(vars(message.capture)),
+        "stamps_ns": dict(message.stamps_ns),
+        "source_size": list(message.source_size),
+        "model": {
+            "name": model.name,
+            "weights_sha256": model.weights_sha256,
+            "classes": list(model.classes),
+        },
+        "tiles": dict(vars(message.tiles)),
+        "packet_kind": message.packet_kind,
+        "ledger": _write_ledger(message.ledger),
+        "discont": message.is_discont,
+        "corrupt": message.is_corrupt,
+    }
+
+
+def _read_frame(header: _Reader) -> dict[str, Any]:
+    model, tiles = header.reader("model"), header.reader("tiles")
+    width, height = header.integers("source_size", length=2)
+    counts = (tiles.integer(k) for k in ("total", "encoded", "moved", "stale", "max_age"))
+    return {
+        **_identity(header),
+        "frame_index": header.integer("frame_index", at_least=0),
+        "pts": header.integer("pts"),
+        "time_base": _read_fraction(header, "time_base"),
+        "capture": _read_capture(header.reader("capture")),
+        "stamps_ns": _read_stamps(header),
+        "source_size": (width, height),
+        "model": ModelId(
+            model.text("name"), model.text("weights_sha256"), tuple(model.texts("classes"))
+        ),
+        "tiles": TileCounts(*counts),
+        "packet_kind": header.choice("packet_kind", PacketKind),
+        "ledger": _read_ledger(header.reader("ledger")),
+        "is_discont": header.flag("discont"),
+        "is_corrupt": header.flag("corrupt"),
+    }
+
+
+def _read_capture(header: _Reader) -> CaptureTime:
+    return CaptureTime(
+        header.integer("t_ns"),
+        header.choice("source", CaptureSource),
+        header.integer("uncertainty_ns"),
+    )
+
+
+def _read_stamps(header: _Reader) -> dict[str, int]:
+    stamps = header.reader("stamps_ns")
+    stamps.integer("ingest")  # every age and latency starts there
+    return {stage: stamps.integer(stage) for stage in stamps}
+
+
+def _write_ledger(ledger: Ledger) -> Header:
+    return {
+        "source_frames": ledger.source_frames,
+        "published": ledger.published,
+        "in_flight": ledger.in_flight,
+        "lost": dict(ledger.lost),
+    }
+
+
+def _read_ledger(header: _Reader) -> Ledger:
+    lost = header.reader("lost")
+    return Ledger(
+        header.integer("source_frames"),
+        header.integer("published"),
+        header.integer("in_flight"),
+        {stage: lost.integer(stage) for stage in lost},
+    )
+
+
+def _read_member(header: _Reader) -> SyncMember:
+    return SyncMember(
+        header.text("epoch"), header.integer("frame_index"), header.integer("t_capture_ns")
+    )
+
+
+def _read_last_seq(header: _Reader) -> LastSeq:
+    return LastSeq(header.text("epoch"), header.integer("seq", at_least=0))
+
+
+def _read_counts(header: _Reader) -> SourceCounts:
+    return SourceCounts(
+        header.integer("frames"),
+        header.integer("lost_source"),
+        header.integer("lost_decode"),
+        header.integer("lost_policy"),
+    )
+
+
+def _write_letterbox(box: LetterBox) -> list[int]:
+    return [box.source_width, box.source_height, box.width, box.height]
+
+
+def _write_fraction(value: Fraction) -> list[int]:
+    return [value.numerator, value.denominator]
+
+
+def _read_fraction(header: _Reader, key: str) -> Fraction:
+    numerator, denominator = header.integers(key, length=2)
+    if denominator < 1:
+        raise WireError(f"{key} has the denominator {denominator}")
+    return Fraction(numerator, denominator)
+
+
+# ---------------------------------------------------------------- headers and arrays <-> parts
+
+
+@dataclass(frozen=True)
+class _PartSpec:
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    enc: str  # "raw" or "jpeg"
+
+
+def _pack(header: Header, arrays: Arrays) -> list[Part]:
+    header = {"v": list(VERSION), **header}
+    if arrays:
+        header["parts"] = [_write_spec(name, array) for name, array in arrays.items()]
+    return [_packb(header), *(_bytes_view(array) for array in arrays.values())]
+
+
+def _write_spec(name: str, array: NDArray[Any]) -> Header:
+    dtype = array.dtype.newbyteorder("<").str
+    assert dtype in _DTYPES, f"{name}: {dtype} does not travel"
+    enc = "jpeg" if name == "jpeg" else "raw"
+    return {"name": name, "dtype": dtype, "shape": list(array.shape), "enc": enc}
+
+
+def _bytes_view(array: NDArray[Any]) -> memoryview:
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return little.reshape(-1).view(np.uint8).data
+
+
+def _packb(value: Any) -> bytes:
+    data: bytes = msgpack.packb(value)
+    return data
+
+
+def _unpack(parts: Parts) -> tuple[Header, Arrays]:
+    if not 1 <= len(parts) <= MAX_PARTS:
+        raise WireError(f"a message has 1 to {MAX_PARTS} parts, got {len(parts)}")
+    header = _unpack_header(parts[0])
+    return header, _unpack_arrays(header, parts[1:])
+
+
+def _unpack_header(part: Part) -> Header:
+    if len(part) > MAX_HEADER_BYTES:
+        raise WireError(f"the header has {len(part)} bytes, more than {MAX_HEADER_BYTES}")
+    header = msgpack.unpackb(
+        part,
+        max_str_len=MAX_HEADER_BYTES,
+        max_bin_len=0,
+        max_array_len=MAX_ITEMS,
+        max_map_len=MAX_ITEMS,
+        max_ext_len=0,
+    )
+    if not isinstance(header, dict):
+        raise WireError(f"a header is a map, got {type(header).__name__}")
+    major, _minor = _Reader(header).integers("v", length=2)
+    if major != VERSION[0]:
+        raise VersionError(
+            f"the message is of wire version {major}, this is version {VERSION[0]}. "
+            "Install the same major version of streamvis on both sides."
+        )
+    return header
+
+
+def _unpack_arrays(header: Header, buffers: Parts) -> dict[str, NDArray[Any]]:
+    specs = list(_read_specs(header))
+    if len(specs) != len(buffers):
+        raise WireError(f"the header names {len(specs)} arrays, {len(buffers)} came")
+    pairs = zip(specs, buffers, strict=True)
+    return {spec.name: _view_array(spec, buffer) for spec, buffer in pairs}
+
+
+def _read_specs(header: Header) -> Iterator[_PartSpec]:
+    for item in _Reader(header).items("parts") if "parts" in header else []:
+        spec = _Reader(item)
+        shape = spec.integers("shape", at_least=0)
+        yield _PartSpec(spec.text("name"), spec.text("dtype"), tuple(shape), spec.text("enc"))
+
+
+def _view_array(spec: _PartSpec, buffer: Part) -> NDArray[Any]:
+    if spec.dtype not in _DTYPES or spec.enc not in ("raw", "jpeg"):
+        raise WireError(f"{spec.name}: {spec.dtype} {spec.enc} does not travel")
+    if len(spec.shape) > MAX_DIMS:
+        raise WireError(f"{spec.name} has {len(spec.shape)} dimensions, more than {MAX_DIMS}")
+    array = np.frombuffer(buffer, np.dtype(spec.dtype)).reshape(spec.shape)
+    array.flags.writeable = False
+    return array
+
+
+def _array(arrays: Arrays, name: str) -> NDArray[Any]:
+    if name not in arrays:
+        raise WireError(f"the array {name} is missing")
+    return arrays[name]
+
+
+def _read_topic(part: Part) -> tuple[str, str, str, str]:
+    """(topic, kind, pipeline, camera)"""
+    if len(part) > 512:
+        raise WireError(f"the topic has {len(part)} bytes, more than 512")
+    text = bytes(part).decode("ascii")
+    match = _TOPIC.fullmatch(text)
+    if match is None:
+        raise WireError(f"{text!r} is not a topic")
+    if int(match[1]) != VERSION[0]:
+        raise VersionError(f"{text} is of wire version {match[1]}, this is version {VERSION[0]}")
+    if match[2] not in _MESSAGES:
+        raise WireError(f"{match[2]} is not a kind of message: {', '.join(KINDS)}")
+    return text, match[2], match[3], match[4]
+
+
+class _Reader:
+    """Typed look-ups in a header: whatever is absent or of another type is a WireError."""
+
+    def __init__(self, values: Any) -> None:
+        if not isinstance(values, dict):
+            raise WireError(f"expected a map, got {type(values).__name__}")
+        self._values = values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def _get(self, key: str, *types: type) -> Any:
+        if key not in self._values:
+            raise WireError(f"the header lacks {key}")
+        value = self._values[key]
+        if type(value) not in types:  # exact: True is no integer here
+            raise WireError(f"{key} cannot be of type {type(value).__name__}")
+        return value
+
+    def integer(self, key: str, at_least: int | None = None) -> int:
+        value: int = self._get(key, int)
+        if at_least is not None and value < at_least:
+            raise WireError(f"{key} must be at least {at_least}, got {value}")
+        return value
+
+    def number(self, key: str) -> float:
+        return float(self._get(key, float, int))
+
+    def number_or_none(self, key: str) -> float | None:
+        value = self._get(key, float, int, type(None))
+        return None if value is None else float(value)
+
+    def text(self, key: str) -> str:
+        value: str = self._get(key, str)
+        return value
+
+    def choice(self, key: str, literal: Any) -> Any:
+        """A text that is one of a Literal's values."""
+        value = self.text(key)
+        if value not in get_args(literal):
+            raise WireError(f"{key} must be one of {get_args(literal)}, got {value!r}")
+        return value
+
+    def flag(self, key: str) -> bool:
+        value: bool = self._get(key, bool)
+        return value
+
+    def items(self, key: str) -> list[Any]:
+        value: list[Any] = self._get(key, list)
+        return value
+
+    def integers(
+        self, key: str, length: int | None = None, at_least: int | None = None
+    ) -> list[int]:
+        values = self.items(key)
+        if any(type(value) is not int for value in values):
+            raise WireError(f"{key} must hold integers only")
+        if length is not None and len(values) != length:
+            raise WireError(f"{key} must have {length} values, got {len(values)}")
+        if at_least is not None and any(value < at_least for value in values):
+            raise WireError(f"{key} must hold values of at least {at_least}")
+        return values
+
+    def texts(self, key: str) -> list[str]:
+        values = self.items(key)
+        if not all(isinstance(value, str) for value in values):
+            raise WireError(f"{key} must hold texts only")
+        return values
+
+    def reader(self, key: str) -> _Reader:
+        return _Reader(self._get(key, dict))
+
+
+@contextmanager
+def _only_wire_errors() -> Iterator[None]:
+    """What the checks of msgpack, numpy and the message types refuse, in one class of error."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+        raise WireError(f"not a message of this protocol: {error}") from error
