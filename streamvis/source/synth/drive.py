@@ -1,0 +1,115 @@
+"""A scene as a drive folder: rig.json, labels.json and one H.264 file per camera."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from streamvis.errors import OutputError
+from streamvis.source import framecode
+from streamvis.source.synth.camera import RIG
+from streamvis.source.synth.labels import CocoLabels
+from streamvis.source.synth.scene import StreetScene
+
+Progress = Callable[[int, int], None]  # frames done, frames in all
+DEFAULT_CRF = 27
+
+
+def write_drive(
+    scene: StreetScene,
+    folder: Path,
+    progress: Progress | None = None,
+    *,
+    frame_code: bool = True,
+    replace: bool = False,
+    crf: int = DEFAULT_CRF,
+) -> None:
+    """Render every frame of every camera into `folder`, which appears whole or not at all."""
+    _check_target(folder, replace)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write in {folder.parent}: {error.strerror}") from error
+    try:
+        _write_files(scene, work, progress, frame_code, crf)
+        work.chmod(0o755)  # mkdtemp keeps others out
+        if replace and folder.exists():
+            shutil.rmtree(folder)
+        work.rename(folder)
+    except OSError as error:  # PyAV's errors are OSErrors too
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"could not write the drive {folder}: {reason}; nothing was left behind"
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _check_target(folder: Path, replace: bool) -> None:
+    if not folder.exists():
+        return
+    if not replace:
+        raise OutputError(f"{folder} exists already; choose another folder or pass --force")
+    if not (folder / "rig.json").is_file():
+        raise OutputError(f"{folder} is not a drive folder, so it is not replaced; choose another")
+
+
+def _write_files(
+    scene: StreetScene, work: Path, progress: Progress | None, frame_code: bool, crf: int
+) -> None:
+    config, labels = scene.config, CocoLabels()
+    total = config.num_frames * len(config.cameras)
+    rig = scene.rig()
+    for position, camera in enumerate(config.cameras):
+        with VideoWriter(
+            work / rig[camera]["file"], config.width, config.height, config.fps, crf
+        ) as video:
+            for index in range(config.num_frames):
+                frame = scene.render(camera, index)
+                labels.add(frame)
+                if frame_code:
+                    framecode.write(frame.image, index, list(RIG).index(camera))
+                video.add(frame.image)
+                if progress is not None:
+                    progress(position * config.num_frames + index + 1, total)
+    _write_json(work / "rig.json", rig)
+    _write_json(work / "labels.json", labels.coco())
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
+
+
+class VideoWriter:
+    """H.264 as cameras send it: no B-frames, a key frame each second."""
+
+    def __init__(self, path: Path, width: int, height: int, fps: int, crf: int) -> None:
+        self._file = av.open(str(path), "w", format="mp4")
+        self._stream = self._file.add_stream("libx264", rate=Fraction(fps))
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        self._stream.codec_context.gop_size = fps
+        self._stream.codec_context.max_b_frames = 0
+        # One thread: the same pictures give the same bytes on every machine.
+        self._stream.options = {"crf": str(crf), "preset": "slow", "threads": "1"}
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if failure is None:
+            self._file.mux(self._stream.encode(None))
+        self._file.close()
+
+    def add(self, image: NDArray[np.uint8]) -> None:
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+        self._file.mux(self._stream.encode(frame))

@@ -1,0 +1,216 @@
+"""Triangle meshes as columns, and the few shapes everything on the street is made of.
+
+Letters: T triangles, N shapes of one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float32]
+Colour = tuple[float, float, float]  # reflectance of red, green, blue, linear, 0 to 1
+
+# Columns of Mesh.vertex.
+POSITION, UV, NORMAL = slice(0, 3), slice(3, 5), slice(5, 8)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What a face looks like."""
+
+    colour: Colour = (0.5, 0.5, 0.5)
+    texture: int = 0  # a number in the scene's Atlas; 0 is plain white
+    gloss: float = 0.0  # 1 reflects the sky as glass does
+    glow: float = 0.0  # light of its own, times colour
+
+
+@dataclass(frozen=True)
+class Mesh:
+    vertex: Floats  # [T, 3, 8] position (m), uv (m on the texture), unit normal
+    colour: Floats  # [T, 3] linear
+    material: Floats  # [T, 3] texture number, gloss, glow
+    owner: NDArray[np.int32]  # [T] track id of the object; 0 is scenery
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    def placed(self, x: float, y: float, yaw: float = 0.0, z: float = 0.0) -> Mesh:
+        """Turned left by `yaw` radians about z, then moved."""
+        cos, sin = np.cos(yaw), np.sin(yaw)
+        turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], np.float32)
+        vertex = self.vertex.copy()
+        vertex[..., POSITION] = vertex[..., POSITION] @ turn + np.array([x, y, z], np.float32)
+        vertex[..., NORMAL] = vertex[..., NORMAL] @ turn
+        return replace(self, vertex=vertex)
+
+    def scaled(self, size: float) -> Mesh:
+        vertex = self.vertex.copy()
+        vertex[..., POSITION] *= size
+        return replace(self, vertex=vertex)
+
+    def owned_by(self, track_id: int) -> Mesh:
+        return replace(self, owner=np.full(len(self), track_id, np.int32))
+
+
+def merge(meshes: Iterable[Mesh]) -> Mesh:
+    parts = list(meshes) or [quads(np.zeros((0, 4, 3)), Surface())]
+    return Mesh(
+        np.concatenate([m.vertex for m in parts]),
+        np.concatenate([m.colour for m in parts]),
+        np.concatenate([m.material for m in parts]),
+        np.concatenate([m.owner for m in parts]),
+    )
+
+
+def triangles(
+    position: NDArray[np.floating],  # [T, 3, 3]
+    surface: Surface,
+    uv: NDArray[np.floating] | None = None,  # [T, 3, 2]
+    normal: NDArray[np.floating] | None = None,  # [T, 3, 3]; None = flat
+) -> Mesh:
+    count = len(position)
+    vertex = np.zeros((count, 3, 8), np.float32)
+    vertex[..., POSITION] = position
+    vertex[..., NORMAL] = flat_normals(position)[:, None] if normal is None else normal
+    if uv is not None:
+        vertex[..., UV] = uv
+    material = np.array([surface.texture, surface.gloss, surface.glow], np.float32)
+    return Mesh(
+        vertex,
+        np.tile(np.array(surface.colour, np.float32), (count, 1)),
+        np.tile(material, (count, 1)),
+        np.zeros(count, np.int32),
+    )
+
+
+def flat_normals(position: NDArray[np.floating]) -> NDArray[np.floating]:
+    """[T, 3, 3] -> unit normals [T, 3], right-handed in the order of the corners."""
+    edge = position[:, 1:] - position[:, :1]
+    normal = np.cross(edge[:, 0], edge[:, 1])
+    return normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+
+
+def quads(
+    corners: ArrayLike,  # [N, 4, 3] around the edge
+    surface: Surface,
+    uv: ArrayLike | None = None,  # [N, 4, 2]
+    normal: NDArray[np.floating] | None = None,  # [N, 4, 3]
+) -> Mesh:
+    def split(values: ArrayLike) -> NDArray[np.floating]:
+        values = np.asarray(values, np.float32)
+        return np.stack([values[:, [0, 1, 2]], values[:, [0, 2, 3]]], 1).reshape(
+            -1, 3, values.shape[-1]
+        )
+
+    return triangles(
+        split(corners),
+        surface,
+        None if uv is None else split(uv),
+        None if normal is None else split(normal),
+    )
+
+
+def box(
+    low: Sequence[float], high: Sequence[float], surface: Surface, *, with_floor: bool = False
+) -> Mesh:
+    """An upright box between two opposite corners; the floor is rarely seen."""
+    (x0, y0, z0), (x1, y1, z1) = low, high
+    a, b, c, d = (x0, y0), (x1, y0), (x1, y1), (x0, y1)
+
+    def wall(p: tuple[float, float], q: tuple[float, float]) -> list[tuple[float, ...]]:
+        return [(*p, z0), (*q, z0), (*q, z1), (*p, z1)]
+
+    faces = [wall(a, b), wall(b, c), wall(c, d), wall(d, a), [(*p, z1) for p in (a, b, c, d)]]
+    if with_floor:
+        faces.append([(*p, z0) for p in (d, c, b, a)])
+    return quads(faces, surface)
+
+
+def disc(
+    centre: Sequence[float], radius: float, surface: Surface, sides: int = 20, start: float = 0.0
+) -> Mesh:
+    """A flat round plate that faces left (+y)."""
+    angle = start + np.linspace(0, 2 * np.pi, sides + 1)
+    rim = np.array(centre) + radius * np.stack(
+        [np.sin(angle), np.zeros_like(angle), np.cos(angle)], -1
+    )
+    fan = np.stack([np.broadcast_to(np.array(centre, float), rim[1:].shape), rim[:-1], rim[1:]], 1)
+    return triangles(fan, surface)
+
+
+def capsules(
+    start: ArrayLike,  # [N, 3]
+    end: ArrayLike,  # [N, 3]
+    start_radius: ArrayLike,  # [N] or one for all
+    end_radius: ArrayLike,
+    surface: Surface,
+    sides: int = 8,
+) -> Mesh:
+    """Round bars with domed ends: limbs, poles, frames, trunks."""
+    a, b = np.asarray(start, float), np.asarray(end, float)
+    ra, rb = (np.broadcast_to(np.asarray(r, float), len(a)) for r in (start_radius, end_radius))
+    axis = b - a
+    axis /= np.maximum(np.linalg.norm(axis, axis=-1, keepdims=True), 1e-9)
+    helper = np.where(np.abs(axis[:, 2:]) > 0.9, [1.0, 0, 0], [0, 0, 1.0])
+    side = np.cross(axis, helper)
+    side /= np.linalg.norm(side, axis=-1, keepdims=True)
+    other = np.cross(axis, side)
+    turn = np.linspace(0, 2 * np.pi, sides + 1)
+    around = (
+        side[:, None] * np.cos(turn)[:, None] + other[:, None] * np.sin(turn)[:, None]
+    )  # [N, sides + 1, 3]
+    rings, normals = [], []
+    for base, radius, lift in ((a, ra, -0.95), (a, ra, -0.5), (b, rb, 0.5), (b, rb, 0.95)):
+        width = np.sqrt(1 - lift**2) if abs(lift) > 0.6 else 1.0
+        out = around * width + (axis * (lift if abs(lift) > 0.6 else 0.0))[:, None]
+        rings.append(base[:, None] + radius[:, None, None] * out)
+        normals.append(out)
+    return _tube(np.stack(rings, 1), np.stack(normals, 1), surface)
+
+
+def _tube(ring: NDArray[np.float64], normal: NDArray[np.float64], surface: Surface) -> Mesh:
+    """[N, rings, sides + 1, 3] points and normals -> the skin between neighbours."""
+
+    def cells(grid: NDArray[np.float64]) -> NDArray[np.float64]:
+        corner = [grid[:, :-1, :-1], grid[:, :-1, 1:], grid[:, 1:, 1:], grid[:, 1:, :-1]]
+        return np.stack(corner, -2).reshape(-1, 4, 3)
+
+    return quads(cells(ring), surface, normal=cells(normal))
+
+
+def ellipsoid(
+    centre: Sequence[float], radii: Sequence[float], surface: Surface, sides: int = 12
+) -> Mesh:
+    lift = np.linspace(-np.pi / 2, np.pi / 2, sides // 2 + 1)
+    turn = np.linspace(0, 2 * np.pi, sides + 1)
+    unit = np.stack(
+        [
+            np.cos(lift)[:, None] * np.cos(turn),
+            np.cos(lift)[:, None] * np.sin(turn),
+            np.broadcast_to(np.sin(lift)[:, None], (len(lift), len(turn))),
+        ],
+        -1,
+    )
+    normal = unit / np.array(radii)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    return _tube((np.array(centre) + unit * np.array(radii))[None], normal[None], surface)
+
+
+def smooth(mesh: Mesh, crease_deg: float = 40.0) -> Mesh:
+    """Shade across edges that bend less than the crease angle."""
+    corner = mesh.vertex[..., POSITION].reshape(-1, 3)
+    face = np.repeat(flat_normals(mesh.vertex[..., POSITION]), 3, axis=0)
+    _, group = np.unique(np.round(corner, 4), axis=0, return_inverse=True)
+    normal = np.zeros_like(face)
+    limit = np.cos(np.radians(crease_deg))
+    for members in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
+        near = face[members] @ face[members].T > limit
+        normal[members] = near @ face[members]
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+    vertex = mesh.vertex.copy()
+    vertex[..., NORMAL] = normal.reshape(-1, 3, 3)
+    return replace(mesh, vertex=vertex)

@@ -1,0 +1,242 @@
+"""A street that can be photographed at any moment: pictures, ids and boxes are functions of (seed, time)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamvis.source.synth import raster, scenery
+from streamvis.source.synth.camera import RIG, Camera, quaternion
+from streamvis.source.synth.light import Light, ShadowMap
+from streamvis.source.synth.mesh import Mesh, merge
+from streamvis.source.synth.raster import Fragments, ScreenTriangles
+from streamvis.source.synth.shade import Contact, Seen, shade
+from streamvis.source.synth.town import Builder, Town
+from streamvis.source.synth.traffic import Body
+
+START_NS = 1_760_000_000_000_000_000  # Unix epoch of every scene's first trigger
+SKY_DEPTH_M = 3000.0
+CONTACT_RADIUS_M = 60.0
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    seed: int = 1
+    num_frames: int = 90  # per camera
+    fps: int = 15
+    width: int = 960  # px
+    height: int = 540
+    cameras: tuple[str, ...] = tuple(RIG)
+    supersample: int = 1  # 2 is four times slower, without jagged edges
+
+    def __post_init__(self) -> None:
+        for name in ("num_frames", "fps", "supersample"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("width", "height"):
+            size = getattr(self, name)
+            if not 64 <= size <= 4096 or size % 2:
+                raise ValueError(f"{name} must be even and from 64 to 4096, got {size}")
+        unknown = [c for c in self.cameras if c not in RIG]
+        if unknown or not self.cameras:
+            raise ValueError(f"cameras must be some of {', '.join(RIG)}, got {list(self.cameras)}")
+        if len(set(self.cameras)) != len(self.cameras):
+            raise ValueError(f"a camera is named twice in {list(self.cameras)}")
+
+    @property
+    def duration_s(self) -> float:
+        return self.num_frames / self.fps
+
+
+@dataclass(frozen=True)
+class RenderedObject:
+    """One labelled object in one picture."""
+
+    track_id: int
+    category: str  # one of streamvis.types.CLASSES
+    xyxy: tuple[int, int, int, int]  # tight on visible pixels, px; right and bottom exclusive
+    visible_fraction: float  # of its pixels inside the picture that nothing hides
+    depth_m: float  # of its middle, along the optical axis
+    centre_m: tuple[float, float, float]  # world
+
+
+@dataclass(frozen=True)
+class RenderedFrame:
+    camera: str
+    index: int
+    capture_ns: int  # Unix epoch
+    image: NDArray[np.uint8]  # [H, W, 3] RGB
+    ids: NDArray[np.int32]  # [H, W] track id of what the pixel shows; 0 = scenery or sky
+    objects: tuple[RenderedObject, ...]
+
+
+class StreetScene:
+    """`render` gives one camera's picture of one frame; any frame, in any order."""
+
+    def __init__(self, config: SceneConfig) -> None:
+        self.config = config
+        looks, light, layout = (np.random.default_rng([config.seed, k]) for k in range(3))
+        self._materials = scenery.random_materials(looks)
+        self._light = Light.random(light)
+        self._town: Town = Builder(layout, self._materials, config.duration_s).build()
+        self._standing = merge(
+            [self._town.ground, self._town.scenery, *(b.mesh for b in self._town.fixtures)]
+        )
+
+    def render(self, camera: str, index: int) -> RenderedFrame:
+        view, bodies, mesh, screen, found = self._look(camera, index)
+        triangle, nearness = raster.nearest(found, view.width * view.height)
+        shape = (view.height, view.width)
+        depth = 1 / np.maximum(nearness, np.float32(1 / SKY_DEPTH_M))
+        seen = Seen(triangle.reshape(shape), depth.reshape(shape))
+        image = self._shade(view, bodies, mesh, screen, seen)
+        ids = self._ids(mesh, screen, triangle).reshape(shape)
+        size = (self.config.width, self.config.height)
+        if self.config.supersample > 1:
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
+        return RenderedFrame(
+            camera, index, self.capture_ns(camera, index), image, ids,
+            self._objects(view, bodies, mesh, screen, found, ids),
+        )  # fmt: skip
+
+    def capture_ns(self, camera: str, index: int) -> int:
+        return START_NS + index * 1_000_000_000 // self.config.fps + RIG[camera].delay_ns
+
+    def camera(self, camera: str, index: int) -> Camera:
+        """The pinhole camera at one frame, at the size of the picture."""
+        t = self._seconds(camera, index)
+        pose = self._town.drive.pose(t)
+        return Camera.on_rig(RIG[camera], pose, self.config.width, self.config.height)
+
+    def rig(self) -> dict[str, Any]:
+        """What rig.json holds."""
+        return {name: self._rig_entry(name) for name in self.config.cameras}
+
+    def _rig_entry(self, name: str) -> dict[str, Any]:
+        views = [self.camera(name, i) for i in range(self.config.num_frames)]
+        focal, (cx, cy) = views[0].focal_px, views[0].centre_px
+        return {
+            "file": f"{name}.mp4",
+            "width": self.config.width,
+            "height": self.config.height,
+            "fps": self.config.fps,
+            "intrinsics": {"fx": focal, "fy": focal, "cx": cx, "cy": cy},
+            "capture_ns": [self.capture_ns(name, i) for i in range(len(views))],
+            "poses": [
+                {
+                    "position": dict(zip("xyz", map(float, v.position), strict=True)),
+                    "heading": quaternion(v.rotation),
+                }
+                for v in views
+            ],
+        }
+
+    def _seconds(self, camera: str, index: int) -> float:
+        return (self.capture_ns(camera, index) - START_NS) / 1e9
+
+    def _look(
+        self, camera: str, index: int
+    ) -> tuple[Camera, list[Body], Mesh, ScreenTriangles, Fragments]:
+        k = self.config.supersample
+        view = self.camera(camera, index)
+        view = replace(
+            view, focal_px=view.focal_px * k, width=view.width * k, height=view.height * k
+        )
+        t = self._seconds(camera, index)
+        moving = [body for actor in self._town.actors for body in actor.bodies(t)]
+        mesh = merge([self._standing, *(b.mesh for b in moving)])
+        screen = raster.project(mesh, view)
+        found = raster.fragments(screen.screen, 1 / screen.depth, view.width, view.height)
+        return view, [*self._town.fixtures, *moving], mesh, screen, found
+
+    def _shade(
+        self, view: Camera, bodies: Sequence[Body], mesh: Mesh, screen: ScreenTriangles, seen: Seen
+    ) -> NDArray[np.uint8]:
+        moving = merge(b.mesh for b in bodies[len(self._town.fixtures) :])
+        heights = self._shadow.with_moving(moving)
+        x, y = (float(v) for v in view.position[:2])
+        contact = Contact([b.outline for b in bodies if len(b.outline)], (x, y), CONTACT_RADIUS_M)
+        return shade(
+            seen,
+            screen,
+            mesh,
+            view,
+            self._materials.atlas,
+            self._light,
+            self._shadow,
+            heights,
+            contact,
+        )
+
+    @cached_property
+    def _shadow(self) -> ShadowMap:
+        low, high = self._town.reach
+        shadow = ShadowMap(
+            self._light,
+            np.array([low, -scenery.HOUSE_Y, 0.0]),
+            np.array([high, scenery.HOUSE_Y, 9.0]),
+        )
+        shadow.add_static(merge([self._town.scenery, *(b.mesh for b in self._town.fixtures)]))
+        return shadow
+
+    @staticmethod
+    def _ids(mesh: Mesh, screen: ScreenTriangles, triangle: NDArray[np.int32]) -> NDArray[np.int32]:
+        owner = np.append(mesh.owner[screen.source], np.int32(0))  # triangle -1 is the sky
+        return owner[triangle]
+
+    def _objects(
+        self,
+        view: Camera,
+        bodies: Sequence[Body],
+        mesh: Mesh,
+        screen: ScreenTriangles,
+        found: Fragments,
+        ids: NDArray[np.int32],
+    ) -> tuple[RenderedObject, ...]:
+        whole = _silhouettes(mesh.owner[screen.source][found.triangle], found.pixel)
+        scale = self.config.supersample**2
+        known = {b.track_id: b for b in bodies}
+        objects = []
+        for track_id, (xyxy, num_visible) in _boxes(ids).items():
+            body = known[track_id]
+            objects.append(
+                RenderedObject(
+                    track_id,
+                    body.category,
+                    xyxy,
+                    min(1.0, num_visible * scale / whole[track_id]),
+                    float(view.to_optical(np.array(body.centre))[2]),
+                    body.centre,
+                )
+            )
+        return tuple(objects)
+
+
+def _silhouettes(owner: NDArray[np.int32], pixel: NDArray[np.int32]) -> dict[int, int]:
+    """Track id -> how many pixels the object would cover alone."""
+    owned = owner > 0
+    key = np.unique(owner[owned].astype(np.int64) << 32 | pixel[owned])
+    ids, counts = np.unique(key >> 32, return_counts=True)
+    return dict(zip(ids.tolist(), counts.tolist(), strict=True))
+
+
+def _boxes(ids: NDArray[np.int32]) -> dict[int, tuple[tuple[int, int, int, int], int]]:
+    """Track id -> (tight xyxy, visible pixels)."""
+    rows, cols = np.nonzero(ids)
+    found, group, counts = np.unique(ids[rows, cols], return_inverse=True, return_counts=True)
+    low = np.full((len(found), 2), np.iinfo(np.int32).max)
+    high = np.full((len(found), 2), -1)
+    for k, axis in enumerate((cols, rows)):
+        np.minimum.at(low[:, k], group, axis)
+        np.maximum.at(high[:, k], group, axis)
+    return {
+        int(i): ((int(x0), int(y0), int(x1) + 1, int(y1) + 1), int(n))
+        for i, (x0, y0), (x1, y1), n in zip(found, low, high, counts, strict=True)
+    }

@@ -1,0 +1,170 @@
+"""From the z-buffer to a picture: material, light, shadow, reflection, haze, film."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from streamvis.source.synth.atlas import Atlas
+from streamvis.source.synth.camera import Camera
+from streamvis.source.synth.light import Light, ShadowMap
+from streamvis.source.synth.mesh import Floats, Mesh
+from streamvis.source.synth.raster import ScreenTriangles, planes
+
+_TO_LINEAR = ((np.arange(256) / 255) ** 2.2).astype(np.float32)
+_FILM_STEPS = 4096
+_FILM_WHITE = 3.0  # linear light that the film shows as white
+
+
+def _film_curve() -> NDArray[np.uint8]:
+    """Linear light -> sRGB with a soft shoulder (Hable 2010's filmic curve)."""
+
+    def curve(x: NDArray[np.float64] | float) -> NDArray[np.float64]:
+        return (x * (0.22 * x + 0.03) + 0.002) / (x * (0.22 * x + 0.3) + 0.06) - 0.002 / 0.06
+
+    light = np.linspace(0, _FILM_WHITE, _FILM_STEPS)
+    tone = curve(light * 1.9) / curve(_FILM_WHITE * 1.9)
+    return np.rint(255 * np.clip(tone, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+
+
+_FILM = _film_curve()
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What each pixel [H, W] shows."""
+
+    triangle: NDArray[np.int32]  # row of the ScreenTriangles; -1 = sky
+    depth: Floats  # m along the optical axis; large for sky
+
+
+def shade(
+    seen: Seen,
+    screen: ScreenTriangles,
+    mesh: Mesh,
+    camera: Camera,
+    atlas: Atlas,
+    light: Light,
+    shadow: ShadowMap,
+    heights: Floats,
+    contact: Contact,
+) -> NDArray[np.uint8]:
+    """The picture [H, W, 3] sRGB."""
+    is_sky = seen.triangle < 0
+    surface = _surface(seen, screen, mesh, camera, atlas)
+    point = camera.position.astype(np.float32) + camera.rays * seen.depth[..., None]
+    lit = shadow.lit(heights, point + surface.normal * np.float32(0.07))
+    facing = np.clip(surface.normal @ light.to_sun.astype(np.float32), 0, 1)
+    up = (0.5 + 0.5 * surface.normal[..., 2])[..., None]
+    ambient = (light.bounce * (1 - up) + light.sky * up) * contact.openness(point)[..., None]
+    colour = surface.albedo * (
+        ambient + light.sun * (facing * lit)[..., None] + surface.glow[..., None]
+    )
+    _reflect(colour, surface, camera.rays, lit, light)
+    clear = np.exp(-seen.depth / np.float32(light.haze_m))[..., None]
+    colour = light.haze + (colour - light.haze) * clear
+    colour[is_sky] = light.sky_towards(camera.rays[is_sky])
+    return develop(colour)
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """Per pixel [H, W]."""
+
+    albedo: Floats  # [..., 3] linear
+    normal: Floats  # [..., 3] towards the viewer
+    cosine: Floats  # between normal and view
+    gloss: Floats
+    glow: Floats
+
+
+def _surface(
+    seen: Seen, screen: ScreenTriangles, mesh: Mesh, camera: Camera, atlas: Atlas
+) -> _Surface:
+    # Only triangles in front need their coefficients.
+    shown, compact = np.unique(seen.triangle, return_inverse=True)
+    compact = compact.reshape(seen.triangle.shape)
+    shown = np.maximum(shown, 0)  # sky pixels borrow triangle 0 and are painted over
+    values = screen.vertex[shown][..., 3:] / screen.depth[shown][..., None]
+    plane = planes(screen.screen[shown], values).astype(np.float32)  # [T, 3, 5]
+    source = screen.source[shown]
+    x = np.arange(camera.width, dtype=np.float32) + 0.5
+    y = (np.arange(camera.height, dtype=np.float32) + 0.5)[:, None]
+
+    def interpolate(k: int) -> Floats:
+        p = plane[:, :, k]
+        value: Floats = p[:, 0][compact] * x + p[:, 1][compact] * y + p[:, 2][compact]
+        return value * seen.depth
+
+    normal = np.stack([interpolate(k) for k in (2, 3, 4)], -1)
+    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
+    ray_length = np.linalg.norm(camera.rays, axis=-1)
+    cosine = -np.einsum("hwc,hwc->hw", normal, camera.rays) / ray_length
+    normal *= np.where(cosine < 0, np.float32(-1), np.float32(1))[..., None]
+    cosine = np.abs(cosine)
+
+    texture, gloss, glow = (mesh.material[source, k][compact] for k in range(3))
+    # Seen at a slant, a pixel covers more of the surface along one axis: meet half way.
+    footprint = seen.depth / camera.focal_px / np.sqrt(np.maximum(cosine, 0.02))
+    texel = atlas.sample(texture.astype(np.intp), interpolate(0), interpolate(1), footprint)
+    albedo = _TO_LINEAR[texel[..., :3]] * mesh.colour[source][compact]
+    gloss = np.maximum(gloss, texel[..., 3] * np.float32(1 / 255))
+    return _Surface(albedo, normal, cosine, gloss, glow)
+
+
+def _reflect(colour: Floats, surface: _Surface, rays: Floats, lit: Floats, light: Light) -> None:
+    """Mix the mirrored sky and sun into glossy pixels, in place."""
+    rows, cols = np.nonzero(surface.gloss > 0.02)
+    normal, gloss = surface.normal[rows, cols], surface.gloss[rows, cols, None]
+    ray = rays[rows, cols]
+    ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
+    away = ray - 2 * np.einsum("nc,nc->n", ray, normal)[:, None] * normal
+    sky = light.sky_towards(away)
+    # Streets are canyons: low reflections meet the houses opposite, still lower ones the road.
+    street = np.array([0.20, 0.19, 0.18], np.float32)
+    rise = np.clip((away[:, 2:] - 0.12) / 0.3, 0, 1)
+    mirrored = street * (1 - rise) + sky * rise
+    mirrored *= np.clip(1 + 1.2 * np.minimum(away[:, 2:], 0), 0.4, 1)
+    slant = (1 - surface.cosine[rows, cols, None]) ** 5
+    share = gloss * (0.14 + 0.86 * slant)
+    sparkle = np.clip(away @ light.to_sun.astype(np.float32), 0, 1) ** 180
+    found = colour[rows, cols] * (1 - share) + mirrored * share
+    found += (2.2 * sparkle * lit[rows, cols])[:, None] * gloss * light.sun
+    colour[rows, cols] = found
+
+
+def develop(colour: Floats) -> NDArray[np.uint8]:
+    step = np.clip(colour * ((_FILM_STEPS - 1) / _FILM_WHITE), 0, _FILM_STEPS - 1)
+    return _FILM[step.astype(np.uint16)]
+
+
+class Contact:
+    """Ground that objects keep from the open sky: soft darkness under and around them."""
+
+    CELL_M = 0.1
+    REACH_M = 0.35
+
+    def __init__(
+        self, footprints: list[NDArray[np.float64]], centre: tuple[float, float], radius_m: float
+    ) -> None:
+        """`footprints` are convex outlines [N, 2] in world metres."""
+        self._origin = np.array(centre, np.float32) - np.float32(radius_m)
+        size = int(2 * radius_m / self.CELL_M)
+        cover = np.zeros((size, size), np.float32)
+        for outline in footprints:
+            cells = np.rint((outline - self._origin) / self.CELL_M * 16).astype(np.int32)
+            cv2.fillConvexPoly(cover, cells, 1.0, shift=4)
+        self._cover = cv2.GaussianBlur(cover, (0, 0), self.REACH_M / self.CELL_M)
+
+    def openness(self, point: Floats) -> Floats:
+        """Share of ambient light [H, W] at world points [H, W, 3]."""
+        cell = (point[..., :2] - self._origin) / np.float32(self.CELL_M) - np.float32(0.5)
+        cover = cv2.remap(
+            self._cover, cell[..., 0], cell[..., 1], cv2.INTER_LINEAR, borderValue=0.0
+        )
+        low = np.clip(1 - point[..., 2] / np.float32(0.5), 0, 1)
+        open_share: Floats = 1 - np.float32(0.85) * cover * low
+        return open_share

@@ -1,0 +1,389 @@
+"""Motor vehicles: lofted bodies, glass, wheels that roll, lamps.
+
+Own frame: x ahead, y left, z up, the origin on the ground under the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamvis.source.synth.mesh import (
+    Colour,
+    Mesh,
+    Surface,
+    box,
+    capsules,
+    disc,
+    merge,
+    quads,
+    smooth,
+)
+
+GLASS = Surface((0.018, 0.022, 0.026), gloss=0.85)
+RUBBER = Surface((0.016, 0.016, 0.017), gloss=0.03)
+TRIM = Surface((0.022, 0.022, 0.024), gloss=0.12)
+RIM = Surface((0.42, 0.43, 0.45), gloss=0.35)
+HEADLIGHT = Surface((0.85, 0.87, 0.9), gloss=0.5, glow=0.55)
+TAIL_LAMP = Surface((0.55, 0.015, 0.012), gloss=0.3, glow=0.25)
+BRAKE_LAMP = Surface((1.0, 0.06, 0.03), gloss=0.3, glow=2.4)
+PLATE = Surface((0.75, 0.75, 0.7))
+
+PAINTS: tuple[Colour, ...] = (
+    (0.62, 0.63, 0.64), (0.78, 0.78, 0.76), (0.035, 0.036, 0.04), (0.13, 0.14, 0.15),
+    (0.28, 0.29, 0.31), (0.035, 0.09, 0.26), (0.36, 0.025, 0.025), (0.05, 0.14, 0.10),
+    (0.55, 0.36, 0.10), (0.10, 0.24, 0.40), (0.44, 0.40, 0.33), (0.65, 0.10, 0.03),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A body in side view; metres."""
+
+    category: str
+    length: float
+    width: float
+    height: float
+    outline: tuple[tuple[float, float], ...]  # (x, z) of bonnet, shoulder line and boot, from ahead
+    cabin: tuple[float, float, float, float]  # x of windscreen foot and top, rear glass top, foot
+    belt: float  # z where the glass begins
+    axles: tuple[float, float]  # x
+    wheel_radius: float
+    clearance: float = 0.24
+
+
+SHAPES: dict[str, Shape] = {
+    "saloon": Shape(
+        "car", 4.65, 1.82, 1.45,
+        ((2.32, 0.58), (2.25, 0.72), (1.9, 0.82), (1.0, 0.94), (0.0, 0.96), (-1.6, 1.0), (-2.15, 1.0), (-2.32, 0.8)),
+        (1.05, 0.25, -0.95, -1.72), 0.95, (1.38, -1.38), 0.33,
+    ),
+    "hatch": Shape(
+        "car", 4.05, 1.76, 1.50,
+        ((2.02, 0.6), (1.95, 0.76), (1.65, 0.86), (0.95, 0.98), (0.0, 1.0), (-1.6, 1.04), (-1.95, 1.0), (-2.02, 0.75)),
+        (1.1, 0.4, -1.45, -1.88), 0.99, (1.25, -1.27), 0.31,
+    ),
+    "suv": Shape(
+        "car", 4.6, 1.9, 1.70,
+        ((2.3, 0.68), (2.24, 0.9), (1.9, 1.0), (1.05, 1.1), (0.0, 1.12), (-1.9, 1.14), (-2.22, 1.1), (-2.3, 0.8)),
+        (1.1, 0.45, -1.75, -2.15), 1.11, (1.4, -1.36), 0.37, 0.3,
+    ),
+    "van": Shape(
+        "car", 5.1, 1.98, 2.05,
+        ((2.55, 0.66), (2.48, 0.95), (2.2, 1.08), (1.7, 1.2), (0.0, 1.22), (-2.2, 1.22), (-2.5, 1.2), (-2.55, 0.8)),
+        (1.75, 1.0, -2.35, -2.5), 1.21, (1.6, -1.6), 0.35, 0.28,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Vehicle:
+    """One vehicle's looks; `mesh` poses its moving parts."""
+
+    category: str
+    length: float  # m
+    width: float
+    height: float
+    body: Mesh
+    brakes: Mesh  # lamps when braking
+    axles: tuple[float, ...]  # x
+    wheel_radius: float
+
+    def mesh(self, rolled_m: float, is_braking: bool) -> Mesh:
+        angle = rolled_m / self.wheel_radius
+        wheels = [
+            _wheel(x, side, self.width / 2, self.wheel_radius, angle)
+            for x in self.axles
+            for side in (-1, 1)
+        ]
+        return merge([self.body, *wheels, *([self.brakes] if is_braking else [])])
+
+    @cached_property
+    def outline(self) -> NDArray[np.float64]:
+        """[4, 2] its shadow on the ground at noon."""
+        x, y = self.length / 2, self.width / 2
+        return np.array([(x, y), (-x, y), (-x, -y), (x, -y)])
+
+
+def random_vehicle(
+    rng: np.random.Generator, kinds: Sequence[str], weights: Sequence[float]
+) -> Vehicle:
+    kind = str(rng.choice(list(kinds), p=np.array(weights) / np.sum(weights)))
+    paint = Surface(PAINTS[rng.integers(len(PAINTS))], gloss=float(rng.uniform(0.22, 0.38)))
+    if kind == "bus":
+        return _bus(rng)
+    if kind == "truck":
+        return _truck(rng, paint)
+    return _car(SHAPES[kind], paint)
+
+
+def _loft(
+    stations: Sequence[tuple[float, float, float, float]],  # x, half width, z below, z above
+    surface: Surface,
+    shoulder: float = 0.06,
+) -> Mesh:
+    """A closed hull through rounded sections, from ahead to behind."""
+    rings = []
+    for x, w, low, top in stations:
+        waist = low + 0.45 * (top - low)
+        half = [(0.92 * w, low), (w, low + 0.3 * (waist - low)), (w, waist),
+                (0.975 * w, top - shoulder), (0.9 * w, top), (0.45 * w, top + 0.3 * shoulder)]  # fmt: skip
+        section = half + [(-y, z) for y, z in reversed(half)]
+        rings.append([(x, y, z) for y, z in section])
+    ring = np.array(rings)  # [S, 12, 3]
+    around = np.concatenate([ring, ring[:, :1]], 1)
+    skin = np.stack([around[:-1, :-1], around[1:, :-1], around[1:, 1:], around[:-1, 1:]], 2)
+    caps = [_fan(ring[0], surface), _fan(ring[-1][::-1], surface)]
+    return merge([quads(skin.reshape(-1, 4, 3), surface), *caps])
+
+
+def _fan(ring: NDArray[np.float64], surface: Surface) -> Mesh:
+    """Close a 12-sided ring with five flat strips."""
+    n = len(ring)
+    strips = [[ring[i], ring[i + 1], ring[n - 2 - i], ring[n - 1 - i]] for i in range(n // 2 - 1)]
+    return quads(np.array(strips), surface)
+
+
+def _mirrored(corners: Sequence[Sequence[float]], surface: Surface) -> Mesh:
+    """A face on the left side and its twin on the right."""
+    left = np.array(corners, float)
+    return quads(np.stack([left, left[::-1] * (1, -1, 1)]), surface)
+
+
+def _car(shape: Shape, paint: Surface) -> Vehicle:
+    w, nose = shape.width / 2, shape.length / 2
+    stations = []
+    for x, top in shape.outline:
+        taper = 1 - 0.16 * max(0.0, (abs(x) - 0.82 * nose) / (0.18 * nose)) ** 2
+        low = shape.clearance + (0.16 if abs(x) > 0.97 * nose else 0.0)
+        stations.append((x, w * taper, low, top))
+    parts = [
+        smooth(_loft(stations, paint), 50),
+        *_cabin(shape, paint),
+        *_car_ends(shape),
+        *(_arch(x, w, shape.wheel_radius) for x in shape.axles),
+        box(
+            (-nose * 0.8, -w * 0.85, shape.clearance - 0.08),
+            (nose * 0.8, w * 0.85, shape.clearance + 0.1),
+            TRIM,
+        ),
+        *_door_lines(shape, w),
+    ]
+    brakes = _lamps(-nose - 0.012, w, shape.outline[-2][1] - 0.1, 0.34, 0.16, BRAKE_LAMP)
+    return Vehicle(
+        shape.category, shape.length, shape.width, shape.height,
+        merge(parts), brakes, shape.axles, shape.wheel_radius,
+    )  # fmt: skip
+
+
+def _cabin(shape: Shape, paint: Surface) -> list[Mesh]:
+    foot, top, rear_top, rear_foot = shape.cabin
+    w, z0, z1 = shape.width / 2, shape.belt - 0.02, shape.height
+    base, roof = 0.9 * w, 0.70 * w
+    pillar = Surface(paint.colour, gloss=paint.gloss)
+
+    def at(x: float, share: float, out: float = 0.0) -> tuple[float, float, float]:
+        """A point on the cabin's side, `share` of the way up."""
+        return x, base + (roof - base) * share + out, z0 + (z1 - 0.05 - z0) * share
+
+    a, b, c, d = at(foot, 0), at(top, 1), at(rear_top, 1), at(rear_foot, 0)
+    faces = [_mirrored([a, b, c, d], GLASS)]
+    for p, q in ((a, b), (d, c)):  # windscreen, rear glass
+        faces.append(quads([[p, (p[0], -p[1], p[2]), (q[0], -q[1], q[2]), q]], GLASS))
+    roof_line = [
+        (x, roof * s, z1 - 0.05 + lift)
+        for s, lift in ((1, 0), (0.8, 0.045), (0, 0.06))
+        for x in (top, rear_top)
+    ]
+    for i in (0, 2):
+        p, q, r, s = roof_line[i], roof_line[i + 1], roof_line[i + 3], roof_line[i + 2]
+        faces.append(_mirrored([p, q, r, s], paint))
+    middle = (top + rear_top) / 2 - 0.05
+    slope, rear_slope = foot - top, rear_top - rear_foot
+    for x0, x1, lean, thick in (
+        (foot, top, 0, 0.09),
+        (middle, middle, 0, 0.10),
+        (rear_foot, rear_top, 0, -0.22),
+    ):
+        strip = [
+            at(x0 + lean, 0, 0.006),
+            at(x1, 1, 0.006),
+            at(x1 - thick, 1, 0.006),
+            at(x0 - thick, 0, 0.006),
+        ]
+        faces.append(_mirrored(strip, pillar))
+    rail = [at(top, 1, 0.008), at(rear_top, 1, 0.008),
+            at(rear_top - 0.08 * rear_slope, 0.9, 0.008), at(top + 0.08 * slope, 0.9, 0.008)]  # fmt: skip
+    mirror_x = foot - 0.35
+    mirrors = [
+        box(
+            (mirror_x - 0.1, s * (w + 0.02) - 0.1, z0 + 0.02),
+            (mirror_x + 0.08, s * (w + 0.02) + 0.1, z0 + 0.18),
+            paint,
+            with_floor=True,
+        )
+        for s in (-1, 1)
+    ]
+    return [*faces, _mirrored(rail, pillar), *mirrors]
+
+
+def _lamps(x: float, w: float, z: float, width: float, height: float, surface: Surface) -> Mesh:
+    """A pair on the nose (x > 0) or the tail, bent a little round the corner."""
+    inner, outer, back = 0.88 * w - width, 0.88 * w, 0.1 * np.sign(x)
+    face = [
+        (x, inner, z - height),
+        (x - back, outer, z - height),
+        (x - back, outer, z),
+        (x, inner, z),
+    ]
+    return _mirrored(face, surface)
+
+
+def _car_ends(shape: Shape) -> list[Mesh]:
+    w, nose = shape.width / 2, shape.length / 2
+    z = shape.outline[1][1]
+    front, tail = nose + 0.012, -nose - 0.01
+
+    def plate(x: float, half: float, low: float, high: float, surface: Surface) -> Mesh:
+        return quads(
+            [[(x, -half, low), (x, half, low), (x, half, high), (x, -half, high)]], surface
+        )
+
+    return [
+        _lamps(front, w, z - 0.02, 0.36, 0.15, HEADLIGHT),
+        _lamps(tail, w, shape.outline[-2][1] - 0.1, 0.34, 0.16, TAIL_LAMP),
+        plate(front, 0.4 * w, z - 0.2, z - 0.05, TRIM),
+        plate(front, 0.7 * w, shape.clearance + 0.02, shape.clearance + 0.2, TRIM),
+        plate(front + 0.01, 0.26, z - 0.33, z - 0.22, PLATE),
+        plate(tail, 0.72 * w, shape.clearance + 0.02, shape.clearance + 0.18, TRIM),
+        plate(tail - 0.01, 0.26, shape.belt - 0.36, shape.belt - 0.25, PLATE),
+    ]
+
+
+def _door_lines(shape: Shape, w: float) -> list[Mesh]:
+    """Dark gaps between doors, and their handles."""
+    lines = []
+    for x in (0.78 * shape.cabin[0], -0.12, -1.0):
+        y, low, high = w + 0.004, shape.clearance + 0.12, shape.belt - 0.1
+        lines.append(
+            _mirrored([(x, y, low), (x + 0.025, y, low), (x + 0.025, y, high), (x, y, high)], TRIM)
+        )
+    for x in (0.02, -0.85):
+        z, y = shape.belt - 0.17, w + 0.006
+        lines.append(
+            _mirrored([(x, y, z), (x + 0.18, y, z), (x + 0.18, y, z + 0.03), (x, y, z + 0.03)], RIM)
+        )
+    return lines
+
+
+def _arch(x: float, w: float, radius: float) -> Mesh:
+    """The dark mouth that a wheel sits in."""
+    plates = [disc((x, w + 0.003, radius), radius * 1.17, TRIM)]
+    right = disc((x, -w - 0.003, radius), radius * 1.17, TRIM)
+    return merge([*plates, right])
+
+
+def _wheel(x: float, side: int, w: float, radius: float, angle: float) -> Mesh:
+    inner, outer = side * (w - 0.2), side * (w + 0.012)
+    turn = angle + np.linspace(0, 2 * np.pi, 21)
+    rim = np.stack([np.sin(turn), np.cos(turn)], -1) * radius
+    ring = np.stack([np.full(21, x) + rim[:, 0], np.zeros(21), radius + rim[:, 1]], -1)
+    near, far = ring + (0, outer, 0), ring + (0, inner, 0)
+    tread = quads(np.stack([near[:-1], near[1:], far[1:], far[:-1]], 1), RUBBER)
+    face = outer + side * 0.002
+    spokes = []
+    for k in range(5):
+        a = angle + k * 2 * np.pi / 5
+        along, across = np.array([np.sin(a), 0, np.cos(a)]), np.array([np.cos(a), 0, -np.sin(a)])
+        hub = np.array([x, face + side * 0.008, radius])
+        spokes.append([hub + 0.05 * across, hub + 0.62 * radius * along + 0.035 * across,
+                       hub + 0.62 * radius * along - 0.035 * across, hub - 0.05 * across])  # fmt: skip
+    return merge([
+        tread,
+        disc((x, face, radius), radius, RUBBER, start=angle),
+        disc((x, face + side * 0.004, radius), radius * 0.66, Surface((0.09, 0.09, 0.1), gloss=0.2), start=angle),
+        quads(np.array(spokes), RIM),
+    ])  # fmt: skip
+
+
+def _slab(
+    length: float, w: float, low: float, high: float, surface: Surface, x: float = 0.0
+) -> Mesh:
+    """A long body with rounded edges."""
+    nose = length / 2
+    ends = ((nose, 0.94), (nose - 0.12, 1.0), (-nose + 0.12, 1.0), (-nose, 0.95))
+    return smooth(_loft([(x + e, w * s, low, high) for e, s in ends], surface, 0.14), 35)
+
+
+def _side_glass(x0: float, x1: float, w: float, low: float, high: float) -> Mesh:
+    y = w + 0.012
+    return _mirrored(
+        [(x0, y, low), (x1, y, low), (x1, y - 0.01, high), (x0, y - 0.01, high)], GLASS
+    )
+
+
+def _screen(x: float, w: float, low: float, high: float, surface: Surface = GLASS) -> Mesh:
+    return quads([[(x, -w, low), (x, w, low), (x, w, high), (x, -w, high)]], surface)
+
+
+def _bus(rng: np.random.Generator) -> Vehicle:
+    length, w, height = 11.0, 1.27, 3.1
+    liveries: tuple[Colour, ...] = (
+        (0.5, 0.03, 0.03),
+        (0.04, 0.2, 0.42),
+        (0.62, 0.5, 0.08),
+        (0.06, 0.3, 0.16),
+    )
+    paint = Surface(liveries[rng.integers(len(liveries))], gloss=0.25)
+    nose = length / 2
+    windows = [
+        _side_glass(x, x + 1.38, w, 1.35, 2.45) for x in np.arange(-nose + 0.5, nose - 1.6, 1.5)
+    ]
+    parts = [
+        _slab(length, w, 0.32, height, paint),
+        _mirrored([(-nose + 0.3, w + 0.008, 0.95), (nose - 0.3, w + 0.008, 0.95),
+                   (nose - 0.3, w + 0.008, 1.1), (-nose + 0.3, w + 0.008, 1.1)], PLATE),
+        *windows,
+        _screen(nose + 0.015, w * 0.86, 1.05, 2.55),
+        _screen(nose + 0.02, w * 0.6, 2.62, 2.9, Surface((0.9, 0.55, 0.1), glow=0.8)),
+        _screen(-nose - 0.015, w * 0.8, 1.7, 2.5),
+        _lamps(nose + 0.02, w, 0.85, 0.3, 0.16, HEADLIGHT),
+        _lamps(-nose - 0.02, w, 1.2, 0.22, 0.3, TAIL_LAMP),
+        *(_arch(x, w, 0.48) for x in (2.9, -2.9)),
+    ]  # fmt: skip
+    brakes = _lamps(-nose - 0.03, w, 1.2, 0.22, 0.3, BRAKE_LAMP)
+    return Vehicle("bus", length, 2 * w, height, merge(parts), brakes, (2.9, -2.9), 0.48)
+
+
+def _truck(rng: np.random.Generator, paint: Surface) -> Vehicle:
+    length, w, height = 7.6, 1.2, 3.3
+    tones: tuple[Colour, ...] = (
+        (0.72, 0.72, 0.7),
+        (0.6, 0.62, 0.66),
+        (0.45, 0.4, 0.3),
+        (0.15, 0.25, 0.4),
+    )
+    box_paint = Surface(tones[rng.integers(len(tones))], gloss=0.08)
+    nose = length / 2
+    parts = [
+        _slab(1.9, w * 0.95, 0.45, 2.45, paint, nose - 0.95),
+        _slab(length - 2.15, w, 0.95, height, box_paint, -1.08),
+        box((-nose + 0.2, -0.5, 0.5), (nose - 1, 0.5, 0.95), TRIM),
+        _side_glass(nose - 1.25, nose - 0.35, w * 0.95, 1.45, 2.15),
+        _screen(nose + 0.015, w * 0.8, 1.4, 2.2),
+        _screen(nose + 0.012, w * 0.55, 0.75, 1.1, TRIM),
+        _lamps(nose + 0.02, w, 0.85, 0.28, 0.16, HEADLIGHT),
+        _lamps(-nose - 0.02, w, 0.9, 0.2, 0.14, TAIL_LAMP),
+        _screen(-nose - 0.012, 0.02, 1.0, 3.2, TRIM),
+        capsules([(nose - 0.3, s * (w + 0.12), 1.9) for s in (-1, 1)],
+                 [(nose - 0.3, s * (w + 0.12), 1.5) for s in (-1, 1)], 0.07, 0.07, TRIM),
+        *(_arch(x, w, 0.45) for x in (nose - 1.1, -nose + 1.6)),
+    ]  # fmt: skip
+    brakes = _lamps(-nose - 0.03, w, 0.9, 0.2, 0.14, BRAKE_LAMP)
+    return Vehicle(
+        "truck", length, 2 * w, height, merge(parts), brakes, (nose - 1.1, -nose + 1.6), 0.45
+    )
