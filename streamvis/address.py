@@ -11,6 +11,7 @@ from streamvis.errors import AddressError
 _GRAMMAR = re.compile(r"^(?:(?P<socket>pub|sub)\+(?P<verb>bind|connect):)?(?P<endpoint>.+)$")
 _TCP = re.compile(r"^tcp://(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.*-]+):(?P<port>\d{1,5}|\*)$")
 _IPC = re.compile(r"^ipc://(?P<path>[^\0]+)$")
+_INPROC = re.compile(r"^inproc://.+$")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Address:
 def _is_endpoint(text: str) -> bool:
     tcp = _TCP.match(text)
     if tcp is None:
-        return _IPC.match(text) is not None
+        return bool(_IPC.match(text) or _INPROC.match(text))
     return tcp["port"] == "*" or int(tcp["port"]) < 65536
 
 

@@ -55,6 +55,7 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 
 # Limits: what lies outside is refused before anything is allocated for it.
 MAX_PARTS = 16
+MAX_TOPIC_BYTES = 512
 MAX_HEADER_BYTES = 1 << 16
 MAX_PART_BYTES = 1 << 26
 MAX_DIMS = 4
@@ -85,6 +86,16 @@ def topic_prefix(kind: str, pipeline: str | None = None, camera: str | None = No
     if camera is None:
         return f"sv{VERSION[0]}/{kind}/{pipeline}/"
     return f"sv{VERSION[0]}/{kind}/{pipeline}/{camera}/"
+
+
+def split_topic(topic: str) -> tuple[str, str, str]:
+    """(kind, pipeline, camera); the kind may be one that this version does not know."""
+    match = _TOPIC.fullmatch(topic)
+    if match is None:
+        raise WireError(f"{topic!r} is not a topic")
+    if int(match[1]) != VERSION[0]:
+        raise VersionError(f"{topic} is of wire version {match[1]}, this is version {VERSION[0]}")
+    return match[2], match[3], match[4]
 
 
 @cache
@@ -439,7 +450,10 @@ def peek(parts: Parts) -> Observed:
     with _only_wire_errors():
         if not 2 <= len(parts) <= MAX_PARTS:
             raise WireError(f"a message has 2 to {MAX_PARTS} parts, got {len(parts)}")
-        topic, kind, pipeline, camera = _read_topic(parts[0])
+        topic = _read_text(parts[0])
+        kind, pipeline, camera = split_topic(topic)
+        if kind not in _MESSAGES:
+            raise WireError(f"{kind} is not a kind of message: {', '.join(KINDS)}")
         raw = _unpack_header(parts[1])
         header = _Reader(raw)
         identity = (header.text("kind"), header.text("pipeline"), header.text("camera"))
@@ -852,19 +866,10 @@ def _array(arrays: Arrays, name: str) -> NDArray[Any]:
     return arrays[name]
 
 
-def _read_topic(part: Part) -> tuple[str, str, str, str]:
-    """(topic, kind, pipeline, camera)"""
-    if len(part) > 512:
-        raise WireError(f"the topic has {len(part)} bytes, more than 512")
-    text = bytes(part).decode("ascii")
-    match = _TOPIC.fullmatch(text)
-    if match is None:
-        raise WireError(f"{text!r} is not a topic")
-    if int(match[1]) != VERSION[0]:
-        raise VersionError(f"{text} is of wire version {match[1]}, this is version {VERSION[0]}")
-    if match[2] not in _MESSAGES:
-        raise WireError(f"{match[2]} is not a kind of message: {', '.join(KINDS)}")
-    return text, match[2], match[3], match[4]
+def _read_text(topic: Part) -> str:
+    if len(topic) > MAX_TOPIC_BYTES:
+        raise WireError(f"the topic has {len(topic)} bytes, more than {MAX_TOPIC_BYTES}")
+    return bytes(topic).decode("ascii")
 
 
 class _Reader:

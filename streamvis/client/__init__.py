@@ -1,0 +1,47 @@
+"""Receive what a streamvis pipeline publishes. Needs numpy, msgpack and pyzmq, nothing else.
+
+with Subscriber("tcp://127.0.0.1:7700", kinds=("det",)) as results:
+    for message in results:
+        print(message.camera, message.frame_index, message.detections.xyxy)
+"""
+
+from streamvis.client.health import Health
+from streamvis.client.subscriber import AsyncSubscriber, Subscriber
+from streamvis.errors import AddressError, Lagging, StreamvisError, VersionError, WireError
+from streamvis.types import CaptureTime, Detections, Ledger, ModelId, TileCounts
+from streamvis.wire import (
+    AnyMessage,
+    CameraState,
+    DetMessage,
+    EmbMessage,
+    Heartbeat,
+    ImgMessage,
+    StatMessage,
+    SyncMember,
+    SyncMessage,
+)
+
+__all__ = [
+    "AddressError",
+    "AnyMessage",
+    "AsyncSubscriber",
+    "CameraState",
+    "CaptureTime",
+    "DetMessage",
+    "Detections",
+    "EmbMessage",
+    "Health",
+    "Heartbeat",
+    "ImgMessage",
+    "Lagging",
+    "Ledger",
+    "ModelId",
+    "StatMessage",
+    "StreamvisError",
+    "Subscriber",
+    "SyncMember",
+    "SyncMessage",
+    "TileCounts",
+    "VersionError",
+    "WireError",
+]

@@ -1,0 +1,143 @@
+"""`streamvis tap`: see what a pipeline publishes, a line a message."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from fractions import Fraction
+from itertools import islice
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from streamvis.client import (
+    AnyMessage,
+    DetMessage,
+    EmbMessage,
+    Heartbeat,
+    ImgMessage,
+    StatMessage,
+    Subscriber,
+    SyncMessage,
+)
+from streamvis.errors import AddressError
+from streamvis.wire import FrameMessage
+
+_SHORT = 8  # values of an embedding that are shown unless all are asked for
+_MAX_OBJECTS = 6
+
+
+def tap(
+    address: Annotated[str, typer.Argument(help="tcp://HOST:PORT or ipc:///PATH.")],
+    kind: Annotated[
+        list[str] | None, typer.Option(help="det, emb, img, stat, sync or hb; repeatable.")
+    ] = None,
+    camera: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Whole embeddings in the JSON.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many messages.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Fail if nothing comes for so many seconds.")
+    ] = None,
+) -> None:
+    """Print messages until the pipeline stops. Exit code 5 if nothing comes within --timeout."""
+    show = _print_json if as_json else _print_line
+    try:
+        subscriber = Subscriber(
+            address,
+            kinds=kind or ("det",),
+            cameras=camera,
+            timeout_ms=None if timeout is None else timeout * 1000,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    with subscriber:
+        try:
+            for message in islice(subscriber, count):
+                show(message, full)
+        except TimeoutError as error:
+            raise AddressError(str(error)) from None
+        except BrokenPipeError:  # piped into `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except KeyboardInterrupt:
+            return
+
+
+def _print_json(message: AnyMessage, full: bool) -> None:
+    record = {"kind": message.kind, "topic": message.topic, **to_plain(message)}
+    if isinstance(message, EmbMessage):
+        record["dim"] = len(message.embedding)
+        record["embedding"] = record["embedding"][: None if full else _SHORT]
+    print(json.dumps(record), flush=True)
+
+
+def _print_line(message: AnyMessage, full: bool) -> None:
+    del full
+    head = f"{message.camera:<12} {message.kind:<4} {message.seq:>6}  "
+    _console.print(head + " ".join(describe(message)), markup=False, soft_wrap=True)
+
+
+_console = Console(highlight=False)
+
+
+def to_plain(value: Any) -> Any:
+    """A message as what JSON knows; pictures as their size."""
+    if is_dataclass(value):
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Fraction):
+        return [value.numerator, value.denominator]
+    if isinstance(value, bytes):
+        return {"num_bytes": len(value)}
+    return value
+
+
+def describe(message: AnyMessage) -> Iterable[str]:
+    """What a person wants to know of it."""
+    if isinstance(message, FrameMessage):
+        yield f"frame {message.frame_index}"
+        age_ms = message.age_ms()
+        yield "age ?" if age_ms is None else f"age {age_ms:.0f} ms"
+    match message:
+        case DetMessage():
+            yield from _describe_objects(message)
+        case EmbMessage():
+            yield f"[{len(message.embedding)}] {message.embedding.dtype} of {message.model.name}"
+        case ImgMessage():
+            yield f"frame {message.frame_index} JPEG {len(message.jpeg) / 1024:.0f} KiB"
+        case StatMessage():
+            yield f"{message.state} {message.fps:.1f} fps, p50 {_ms(message.latency_p50_ms)},"
+            yield f"p99 {_ms(message.latency_p99_ms)}, lost {sum(message.ledger.lost.values())}"
+        case SyncMessage():
+            state = "complete" if message.is_complete else "incomplete"
+            members = (f"{name} {m.frame_index}" for name, m in message.members.items())
+            yield f"{state}, skew {message.skew_ns / 1e6:.1f} ms: {', '.join(members)}"
+        case Heartbeat():
+            cameras = (f"{name} {camera.state}" for name, camera in message.cameras.items())
+            yield "stopped" if message.is_stopped else "alive"
+            yield ", ".join(cameras)
+
+
+def _describe_objects(message: DetMessage) -> Iterable[str]:
+    found, classes = message.detections, message.model.classes
+    yield f"{len(found)} objects"
+    for i in range(min(len(found), _MAX_OBJECTS)):
+        name = classes[found.class_id[i]] if found.class_id[i] < len(classes) else "?"
+        track = f"#{found.track_id[i]}" if found.track_id[i] >= 0 else ""
+        yield f"{name}{track} {found.score[i]:.2f}"
+    if len(found) > _MAX_OBJECTS:
+        yield "…"
+
+
+def _ms(value: float | None) -> str:
+    return "?" if value is None else f"{value:.0f} ms"

@@ -1,0 +1,57 @@
+"""What the pipeline file may say about publishing."""
+
+from __future__ import annotations
+
+from pydantic import Field, field_validator, model_validator
+
+from streamvis.address import Address
+from streamvis.config.model import ConfigModel, DurationNs
+from streamvis.errors import AddressError
+
+
+class PublishConfig(ConfigModel):
+    """The one public endpoint of a pipeline; every worker publishes through it."""
+
+    address: str = Field(
+        "pub+bind:tcp://127.0.0.1:0",
+        description="pub+bind:tcp://HOST:PORT or pub+bind:ipc:///PATH; port 0 takes a free one.",
+    )
+    insecure: bool = Field(
+        False, description="Allow an address that other hosts can reach, without encryption."
+    )
+    wait_subscribers: int = Field(
+        0, ge=0, description="Start the cameras when so many subscribers are there."
+    )
+    hwm: int = Field(
+        64, ge=1, description="Messages queued for a subscriber that reads too slowly."
+    )
+    heartbeat: DurationNs = Field(1_000_000_000, gt=0, description="Time between heartbeats.")
+    sync_tolerance: DurationNs = Field(
+        60_000_000, ge=0, description="Capture times this close show the same moment."
+    )
+
+    @property
+    def endpoint(self) -> Address:
+        return Address.parse(self.address)
+
+    @field_validator("address")
+    @classmethod
+    def _can_bind(cls, text: str) -> str:
+        try:
+            address = Address.parse(text)
+        except AddressError as error:
+            raise ValueError(str(error)) from None
+        if address.endpoint.startswith("inproc:"):
+            raise ValueError(f"no other process can reach {address.endpoint}: use ipc:///PATH")
+        if address.verb == "connect" or address.socket == "sub":
+            raise ValueError(f"a pipeline publishes and binds: write pub+bind:{address.endpoint}")
+        return text
+
+    @model_validator(mode="after")
+    def _stays_on_this_host(self) -> PublishConfig:
+        if not (self.endpoint.is_local or self.insecure):
+            raise ValueError(
+                f"{self.address} can be reached from other hosts, and encryption (CURVE) is not "
+                "there yet. Use 127.0.0.1 or ipc://, or allow it with insecure: true."
+            )
+        return self

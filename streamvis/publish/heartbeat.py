@@ -1,0 +1,48 @@
+"""The pipeline's pulse: tells subscribers what they should have got, and what to expect."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from streamvis.wire import ALL_CAMERAS, CameraState, Heartbeat, LastSeq, Observed, Origin
+
+
+class Heart:
+    """Observer: one `hb` message every `period_ns`, and a last one that says stopped."""
+
+    def __init__(self, origin: Origin, period_ns: int, config_hash: str = "") -> None:
+        self._origin = origin
+        self._period_ns = period_ns
+        self._config_hash = config_hash
+        self._seq = itertools.count()
+        self._due_ns = 0
+        self._last_seq: dict[str, LastSeq] = {}
+        self._cameras: dict[str, CameraState] = {}
+
+    def set_camera(self, camera: str, state: str, rate_hz: float | None = None) -> None:
+        """How a camera is, and how many results a second to expect. From any thread."""
+        self._cameras = {**self._cameras, camera: CameraState(state, rate_hz)}
+
+    def see(self, seen: Observed) -> Iterable[Heartbeat]:
+        self._last_seq[seen.topic] = LastSeq(seen.epoch, seen.seq)
+        return ()
+
+    def tick(self, now_ns: int) -> Iterable[Heartbeat]:
+        if now_ns >= self._due_ns:
+            self._due_ns = now_ns + self._period_ns
+            yield self._beat()
+
+    def finish(self) -> Iterable[Heartbeat]:
+        yield self._beat(is_stopped=True)
+
+    def _beat(self, is_stopped: bool = False) -> Heartbeat:
+        return Heartbeat(
+            origin=self._origin,
+            camera=ALL_CAMERAS,
+            seq=next(self._seq),
+            last_seq=dict(self._last_seq),
+            cameras=self._cameras,
+            config_hash=self._config_hash,
+            is_stopped=is_stopped,
+        )

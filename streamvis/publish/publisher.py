@@ -1,0 +1,97 @@
+"""A worker's way to the subscribers: results in, numbered messages to the proxy out."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+
+import zmq
+
+from streamvis import wire
+from streamvis.errors import AddressError
+from streamvis.publish.outlet import Outlet
+from streamvis.types import FrameResult
+from streamvis.wire import AnyMessage, DetMessage, EmbMessage, ImgMessage, Origin
+
+BYE = b"bye"  # [BYE, epoch] tells the proxy that nothing more comes; it is not forwarded
+
+_LINGER_MS = 2000
+_LOSSLESS_PATIENCE_S = 20.0  # longer than the proxy's own, so that it is the one to give up
+
+
+class Publisher:
+    """Sends to the proxy at `endpoint`; one a worker, used by one thread.
+
+    Raises AddressError if no proxy answers within `timeout_s`: an XPUB that has not heard from
+    its proxy would drop everything it is given.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        endpoint: str,
+        context: zmq.Context[zmq.Socket[bytes]],
+        *,
+        epoch: str | None = None,
+        is_lossless: bool = False,
+        timeout_s: float = 5.0,
+    ) -> None:
+        self.origin = Origin.here(pipeline, epoch)
+        self._seq: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+        self._socket = context.socket(zmq.XPUB)
+        self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
+        self._outlet = Outlet(self._socket, _LOSSLESS_PATIENCE_S if is_lossless else 0.0)
+        self._connect(endpoint, timeout_s)
+
+    @property
+    def epoch(self) -> str:
+        return self.origin.epoch
+
+    @property
+    def num_dropped(self) -> int:
+        """Messages the proxy had no room for."""
+        return self._outlet.num_dropped
+
+    def send(self, result: FrameResult) -> None:
+        """Publish one frame's `det` and `emb` messages."""
+        for message in (DetMessage, EmbMessage):
+            seq = self._next_seq(message.kind, result.camera)
+            self._send(message.of(result, self.origin, seq))
+
+    def send_image(self, camera: str, frame_index: int, jpeg: bytes) -> None:
+        """Publish the picture that the encoder saw, as an `img` message."""
+        seq = self._next_seq(ImgMessage.kind, camera)
+        self._send(
+            ImgMessage(
+                origin=self.origin, camera=camera, seq=seq, frame_index=frame_index, jpeg=jpeg
+            )
+        )
+
+    def close(self) -> None:
+        """Say goodbye to the proxy, so that it waits for no more; what was sent still goes out."""
+        if not self._socket.closed:
+            self._outlet.send([BYE, self.epoch.encode()])
+            self._socket.close()
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _connect(self, endpoint: str, timeout_s: float) -> None:
+        self._socket.connect(endpoint)
+        if not self._socket.poll(round(timeout_s * 1000)):
+            self._socket.close(linger=0)
+            raise AddressError(
+                f"no proxy answers at {endpoint} within {timeout_s:g} s. "
+                "The publishing side of the pipeline is not running."
+            )
+        self._socket.recv()  # its subscription to everything
+
+    def _next_seq(self, kind: str, camera: str) -> int:
+        return next(self._seq[wire.topic_prefix(kind, self.origin.pipeline, camera)])
+
+    def _send(self, message: AnyMessage) -> None:
+        self._outlet.send(wire.encode(message))
