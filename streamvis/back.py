@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from streamvis.detect.detector import Detector
-from streamvis.encode.encoder import Encoder
+from streamvis.detect.config import DetectorConfig
+from streamvis.detect.detector import Detector, build_detector
+from streamvis.encode.config import EncoderConfig
+from streamvis.encode.encoder import Encoder, build_encoder
 from streamvis.tiling.canvas import Canvas
 from streamvis.tiling.grid import TileGrid
 from streamvis.track.config import TrackerConfig
@@ -57,9 +59,7 @@ class PerceptionBack:
         name = encoder.name if encoder == detector else f"{encoder.name}+{detector.name}"
         return ModelId(name, encoder.weights_sha256, detector.classes)
 
-    def step(
-        self, packets: Sequence[TilePacket]
-    ) -> tuple[list[FrameResult], dict[str, Feedback]]:
+    def step(self, packets: Sequence[TilePacket]) -> tuple[list[FrameResult], dict[str, Feedback]]:
         """One batch: at most one packet per camera, results in the packets' order.
 
         A packet that does not fit its camera's canvas gives no result, counts as lost in
@@ -140,6 +140,14 @@ class PerceptionBack:
     def _feedback(self, packet: TilePacket) -> Feedback:
         state = self._state(packet)
         return Feedback(acked_seq=packet.seq, credit=1, need_i=False, boxes=state.boxes)
+
+
+def build_back(
+    encoder: EncoderConfig, detector: DetectorConfig, tracker: TrackerConfig, epoch: str
+) -> PerceptionBack:
+    """Load the models; raises WeightsError when a file is missing or does not fit."""
+    loaded = build_encoder(encoder)
+    return PerceptionBack(loaded, build_detector(detector, loaded), tracker, epoch)
 
 
 def _media_time_ns(packet: TilePacket) -> int:

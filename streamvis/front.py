@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from streamvis.encode.config import EncoderConfig
 from streamvis.tiling.gate import DenseGate
 from streamvis.tiling.grid import TileGrid
 from streamvis.types import Feedback, Frame, SourceCounts, TilePacket
@@ -54,3 +55,8 @@ class CameraFront:
         taken = self._seq
         dropped = seen.frames - seen.lost_source - seen.lost_decode - taken
         return replace(seen, lost_policy=dropped)
+
+
+def build_front(encoder: EncoderConfig) -> CameraFront:
+    """The front for cameras of this encoder: it cuts the encoder's input into its tiles."""
+    return CameraFront(TileGrid.over(*encoder.input_size, encoder.tile_px))

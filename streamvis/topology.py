@@ -14,9 +14,9 @@ from streamvis.publish.config import PublishConfig
 from streamvis.source.config import SourceConfig
 from streamvis.tiling.config import TilingConfig
 from streamvis.track.config import TrackerConfig
-from streamvis.wire import check_name
+from streamvis.wire import Clock, check_name
 
-Clock = Literal["live", "replay"]
+
 RuntimeKind = Literal["ray", "local"]
 
 
@@ -58,7 +58,9 @@ class OutputConfig(ConfigModel):
         if not isinstance(data, dict):
             return data
         inner = {"publish": "address", "mosaic": "path"}
-        return {k: {inner[k]: v} if k in inner and isinstance(v, str) else v for k, v in data.items()}
+        return {
+            k: {inner[k]: v} if k in inner and isinstance(v, str) else v for k, v in data.items()
+        }
 
     @model_validator(mode="after")
     def _one_key(self) -> OutputConfig:

@@ -41,6 +41,17 @@ class CameraFeed:
             self._thread.join()
 
     @property
+    def state(self) -> str:
+        """connecting, live, ended, ended_early, or what the source broke with."""
+        if self.error is not None:
+            return self.error.state
+        if self._thread.ident is None:
+            return "connecting"
+        if self._thread.is_alive():
+            return "live"
+        return "ended_early" if self._source.lost_source else "ended"
+
+    @property
     def seen(self) -> SourceCounts:
         """Frames the source had so far, and those it lost itself; final after the end."""
         lost_source, lost_decode = self._source.lost_source, self._source.lost_decode

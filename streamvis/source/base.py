@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ class CameraInfo:
     fps: float  # as declared; 0 when the container does not say
     codec: str
     num_frames: int | None = None  # None when unknown
-    intrinsics: dict[str, Any] = field(default_factory=dict)  # fx, fy, cx, cy in source px
 
 
 class Source(Protocol):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from bisect import insort
 from collections import deque
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -62,9 +64,7 @@ class VideoSource:
         self._first_time_ns: int | None = None
         self._last_pts: int | None = None
         self._last_size: tuple[int, int] | None = None
-        self._num_packets = 0
-        self._num_frames = 0
-        self._lost_decode = 0
+        self._order = _FrameOrder()
         self._lost_source = 0
         declared = len(capture_ns) if capture_ns is not None else self._stream.frames or None
         self._expected = declared if max_frames is None else min(declared or max_frames, max_frames)
@@ -83,10 +83,10 @@ class VideoSource:
 
     @property
     def lost_decode(self) -> int:
-        return self._lost_decode
+        return self._order.num_lost
 
     def grab(self) -> int | None:
-        if self._max_frames is not None and self._num_frames >= self._max_frames:
+        if self._max_frames is not None and self._order.num_seen >= self._max_frames:
             return None
         if self._decoded:
             return self._media_time_ns(self._decoded[0].pts)
@@ -118,20 +118,16 @@ class VideoSource:
             yield from ()
 
     def _decode(self, packet: _Packet) -> None:
-        is_flush = packet.size == 0
-        self._num_packets += not is_flush
-        try:
+        if packet.size:
+            self._order.push(packet.pts, packet.dts)
+        with suppress(av.FFmpegError):  # what gives no picture stays in the order, and is counted
             self._decoded.extend(packet.decode())
-        except av.FFmpegError:
-            self._lost_decode += 1
 
     def _close_account(self) -> None:
         """At the end: packets that gave no picture, and frames that never came."""
-        unseen = self._num_packets - self._num_frames - self._lost_decode
-        self._lost_decode += max(0, unseen)
+        self._order.close()
         if self._expected is not None:
-            seen = self._num_frames + self._lost_decode
-            self._lost_source = max(0, self._expected - seen)
+            self._lost_source = max(0, self._expected - self._order.num_seen)
 
     def _media_time_ns(self, timestamp: int | None) -> int:
         time_base = self._stream.time_base or Fraction(1, 1)
@@ -147,9 +143,8 @@ class VideoSource:
             picture, width=width, height=height, format="rgb24", interpolation="BILINEAR"
         )
         image = self._boxer.place(scaled.to_ndarray().astype(np.uint8, copy=False))
-        index = self._num_frames + self._lost_decode
-        self._num_frames += 1
         pts = picture.pts or 0
+        index = self._order.pop(pts)
         frame = Frame(
             camera=self._camera,
             index=index,
@@ -160,7 +155,7 @@ class VideoSource:
             capture=self._capture_time(index, pts, picture.time_base),
             t_ingest_ns=t_ingest_ns,
             t_decoded_ns=time.monotonic_ns(),
-            lost_decode=self._lost_decode,
+            lost_decode=self._order.num_lost,
             is_discont=self._is_discont(pts, (picture.width, picture.height)),
             is_corrupt=picture.is_corrupt,
         )
@@ -178,6 +173,38 @@ class VideoSource:
             offset_ns = round(pts * (time_base or Fraction(1, 1)) * 1_000_000_000)
             return CaptureTime(self._start_ns + offset_ns, "container", _CONTAINER_UNCERTAINTY_NS)
         return _NO_TIME
+
+
+class _FrameOrder:
+    """Numbers decoded pictures by the packets they come from, so that a picture the decoder
+    swallowed leaves a gap in the numbers and not a shift."""
+
+    def __init__(self) -> None:
+        self.num_seen = 0  # frames of the source, lost ones included
+        self.num_lost = 0
+        self._waiting: list[tuple[int, int]] = []  # (segment, pts) of packets without a picture yet
+        self._segment = 0  # times of one segment only grow
+        self._last_dts: int | None = None
+
+    def push(self, pts: int | None, dts: int | None) -> None:
+        if dts is not None:
+            self._segment += self._last_dts is not None and dts < self._last_dts
+            self._last_dts = dts
+        insort(self._waiting, (self._segment, pts if pts is not None else dts or 0))
+
+    def pop(self, pts: int) -> int:
+        """The index of the picture with this pts; those due before it are lost."""
+        place = next((i for i, (_, due) in enumerate(self._waiting) if due == pts), 0)
+        del self._waiting[: place + 1]
+        self.num_lost += place
+        self.num_seen += place + 1
+        return self.num_seen - 1
+
+    def close(self) -> None:
+        """No more pictures: what still waits is lost."""
+        self.num_lost += len(self._waiting)
+        self.num_seen += len(self._waiting)
+        self._waiting.clear()
 
 
 def _open(path: Path) -> av.container.InputContainer:

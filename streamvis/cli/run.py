@@ -1,0 +1,192 @@
+"""`streamvis run`: a pipeline file, run to its end or until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from streamvis.cli.options import Overrides, PipelinePath
+from streamvis.config.load import load_config
+from streamvis.errors import OutputError
+from streamvis.runtime.ledger import CameraStatus
+from streamvis.runtime.session import RunSummary, Session
+from streamvis.topology import PipelineConfig
+
+_HARD_QUIT = 130
+
+
+def run(
+    pipeline: PipelinePath,
+    clock: Annotated[
+        str | None, typer.Option(help="live: paced, newest wins. replay: lossless.")
+    ] = None,
+    runtime: Annotated[str | None, typer.Option(help="ray, or local: one process.")] = None,
+    overrides: Overrides = None,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write the run's figures there.")
+    ] = None,
+    wait_subscribers: Annotated[
+        int | None, typer.Option(help="Start the cameras when so many subscribers are there.")
+    ] = None,
+) -> None:
+    """Run a pipeline: cameras in, results out over ZeroMQ.
+
+    Exit code 0 when it ended or was stopped by Ctrl-C; 3 when a camera failed and the others
+    went on; see `streamvis --help` for the rest. A second Ctrl-C quits at once.
+    """
+    config = load_config(pipeline, PipelineConfig, list(_as_overrides(clock, runtime, overrides)))
+    if wait_subscribers is not None:
+        config = config.with_subscribers(wait_subscribers)
+    if summary:
+        _check_writable(summary)
+    session = Session(config)
+    with _signals() as stop, _Display(session, config.name) as display:
+        result = session.run(display.show, stop.is_requested)
+    _report(result, was_stopped=stop.is_requested())
+    if summary:
+        _write_summary(summary, result)
+    raise typer.Exit(result.exit_code)
+
+
+def _as_overrides(clock: str | None, runtime: str | None, own: list[str] | None) -> Iterator[str]:
+    if clock:
+        yield f"clock={clock}"
+    if runtime:
+        yield f"runtime.kind={runtime}"
+    yield from own or ()
+
+
+class _StopFlag:
+    """Set by the first SIGINT or SIGTERM; the second quits at once."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._count += 1
+        if self._count > 1:
+            raise KeyboardInterrupt
+
+    def is_requested(self) -> bool:
+        return self._count > 0
+
+
+@contextmanager
+def _signals() -> Iterator[_StopFlag]:
+    flag = _StopFlag()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    old = {number: signal.signal(number, flag.handle) for number in numbers}
+    try:
+        yield flag
+    except KeyboardInterrupt:
+        print("quit before it was clean", file=sys.stderr)
+        raise typer.Exit(_HARD_QUIT) from None
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+class _Display:
+    """The live table on a terminal; a line per phase elsewhere."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        self._session = session
+        self._name = name
+        self._console = Console()
+        self._phase = ""
+        self._live = Live(console=self._console, refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> _Display:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.stop()
+
+    def show(self, phase: str, address: str) -> None:
+        if self._console.is_terminal:
+            title = f"{self._name}  {phase}  {address}   (Ctrl-C stops)"
+            rows = self._session.ledger.status(recent=True)
+            self._live.update(Group(Text(title, style="bold"), status_table(rows)))
+        elif phase != self._phase:
+            print(f"{self._name}: {phase}, publishing on {address}", flush=True)
+        self._phase = phase
+
+
+def status_table(rows: list[CameraStatus]) -> Table:
+    """One line a camera, the way `run` shows it."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    table.add_column("camera")
+    table.add_column("state")
+    for heading in ("FPS", "age ms", "p50 ms", "p99 ms", "objects", "published", "lost"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        lost = sum(row.ledger.lost.values())
+        table.add_row(
+            row.camera,
+            Text(row.state, style="red" if row.is_failed else "green"),
+            f"{row.fps:.1f}",
+            _ms(row.age_ms),
+            _ms(row.latency_p50_ms),
+            _ms(row.latency_p99_ms),
+            str(row.num_detections),
+            str(row.ledger.published),
+            Text(str(lost), style="yellow" if lost else ""),
+        )
+    return table
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"
+
+
+def _report(result: RunSummary, was_stopped: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(status_table(result.cameras))
+    console.print("stopped" if was_stopped else "all cameras ended")
+    if result.film:
+        console.print(f"film:  {_short(result.film)}")
+        console.print(f"still: {_short(result.film.with_suffix('.png'))}")
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    for problem in result.problems:
+        errors.print("error:", style="bold red", end=" ")
+        errors.print(str(problem), markup=False)
+
+
+def _short(path: Path) -> Path:
+    """As seen from the working directory, where that is shorter."""
+    resolved, here = path.resolve(), Path.cwd()
+    return resolved.relative_to(here) if resolved.is_relative_to(here) else resolved
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a"):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot write the summary there ({error.strerror}); give another --summary"
+        ) from None
+
+
+def _write_summary(path: Path, result: RunSummary) -> None:
+    try:
+        path.write_text(json.dumps(result.to_dict(), indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write the summary ({error.strerror})") from None
+    print(f"summary: {_short(path)}")

@@ -1,0 +1,28 @@
+"""`streamvis validate`: check a pipeline file and say what it resolves to; starts nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streamvis.cli.options import Overrides, PipelinePath
+from streamvis.config.load import load_config
+from streamvis.topology import PipelineConfig
+
+
+def validate(
+    pipeline: PipelinePath,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the resolved config.")] = False,
+) -> None:
+    """Check a pipeline file. Exit code 2 and one sentence if something is wrong with it."""
+    config = load_config(pipeline, PipelineConfig, overrides or ())
+    if as_json:
+        print(config.model_dump_json(indent=2))
+        return
+    print(f"{pipeline}: valid. {config.name}, {len(config.sources)} cameras, clock {config.clock}")
+    for name, source in config.sources.items():
+        note = "" if "://" in source.uri or Path(source.uri).exists() else "  (not there now)"
+        print(f"  {name}: {source.uri}{note}")

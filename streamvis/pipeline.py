@@ -1,0 +1,59 @@
+"""The whole flow on one screen, in one process:
+
+    source -> front (tiling) -> | tile packets | -> back (encode, detect, track) -> publish
+
+The Ray runtime runs the same two classes, CameraFront and PerceptionBack, in actors of their
+own, with ZeroMQ where the bars are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from streamvis.back import PerceptionBack, build_back
+from streamvis.front import CameraFront, build_front
+from streamvis.render.jpeg import encode_jpeg
+from streamvis.topology import PipelineConfig
+from streamvis.types import Feedback, Frame, FrameResult
+
+
+class Outlet(Protocol):
+    """Where results go: publish.Publisher, or a list in a test."""
+
+    def send(self, result: FrameResult) -> None: ...
+
+    def send_image(self, camera: str, frame_index: int, jpeg: bytes) -> None: ...
+
+
+class Pipeline:
+    """Steps all cameras through every stage. Not thread-safe."""
+
+    def __init__(self, config: PipelineConfig, cameras: Sequence[str], outlet: Outlet, epoch: str):
+        self._fronts = {camera: build_front(config.encoder) for camera in cameras}
+        self._back = build_back(config.encoder, config.detector, config.tracker, epoch)
+        self._outlet = outlet
+        self._with_pictures = config.mosaic is not None
+        self._feedback = {camera: Feedback() for camera in cameras}
+
+    def step(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        """One round: at most one frame per camera."""
+        packets = [self._fronts[f.camera].step(f, self._feedback[f.camera]) for f in frames]
+        results, feedback = self._back.step(packets)
+        self._feedback |= feedback
+        publish(results, self._back, self._outlet, self._with_pictures)
+        return results
+
+    def front(self, camera: str) -> CameraFront:
+        return self._fronts[camera]
+
+
+def publish(
+    results: Sequence[FrameResult], back: PerceptionBack, outlet: Outlet, with_pictures: bool
+) -> None:
+    """Send the results out, and the pictures they are for if somebody draws them."""
+    for result in results:
+        outlet.send(result)
+        if with_pictures:
+            jpeg = encode_jpeg(back.picture(result.camera))
+            outlet.send_image(result.camera, result.frame_index, jpeg)

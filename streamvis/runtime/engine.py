@@ -1,0 +1,37 @@
+"""What a runtime offers to the session that drives it: local threads, or Ray actors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from streamvis.runtime.report import CameraReport
+
+ShouldStop = Callable[[], bool]
+
+
+class Stopped(Exception):
+    """Somebody asked the run to stop before it had begun."""
+
+
+class Engine(Protocol):
+    """Called from one thread, in this order: open, start, wait..., close."""
+
+    def open(self, should_stop: ShouldStop) -> None:
+        """Load models and open sources. A camera that cannot be opened is in `reports`; raises
+        WeightsError, RuntimeStartError or Stopped."""
+
+    def start(self) -> None:
+        """Release the first frames."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it is over; raises what broke it as a whole."""
+
+    def stop(self) -> None:
+        """Ask the cameras to end; `wait` tells when they have."""
+
+    def reports(self) -> list[CameraReport]:
+        """Every camera's own view of itself, in the order of the config."""
+
+    def close(self) -> None:
+        """Free everything, in any state, also after an error."""

@@ -1,0 +1,65 @@
+"""The mosaic film: a subscriber like any other, on a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from streamvis.client import DetMessage, ImgMessage, Subscriber
+from streamvis.errors import OutputError
+from streamvis.render.mosaic_video import MosaicVideo
+from streamvis.topology import PipelineConfig
+
+log = logging.getLogger(__name__)
+
+_POLL_MS = 30_000
+
+
+class Film:
+    """Draws what the pipeline publishes until it says that it stopped.
+
+    A film that cannot be written stops itself and nothing else: `error` says why.
+    """
+
+    def __init__(self, config: PipelineConfig, address: str) -> None:
+        """Raises OutputError at once if the file cannot be made."""
+        assert config.mosaic is not None, "no mosaic is wanted"
+        self._is_live = config.clock == "live"
+        self._video = MosaicVideo(config.mosaic.path, list(config.sources))
+        self._subscriber = Subscriber(address, kinds=("det", "img"))
+        self._thread = threading.Thread(target=self._run, name="film", daemon=True)
+        self.num_frames = 0
+        self.error: OutputError | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until the film is finished: after the proxy said that it stopped."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with self._subscriber as messages:
+                for message in messages:
+                    self._see(message)
+            self.num_frames = self._video.close()
+        except OutputError as error:
+            self.error = error
+            self._video.discard()
+
+    def _see(self, message: object) -> None:
+        if isinstance(message, ImgMessage):
+            self._video.see_image(message.camera, message.frame_index, message.jpeg)
+        elif isinstance(message, DetMessage):
+            t_ns = message.capture.t_ns
+            if message.capture.source == "none":
+                t_ns = round(message.pts * message.time_base * 1_000_000_000)
+            self._video.see_detections(
+                message.camera,
+                message.frame_index,
+                message.detections,
+                message.source_size,
+                t_ns,
+                age_ms=message.age_ms() if self._is_live else None,
+            )

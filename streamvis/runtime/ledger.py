@@ -1,0 +1,196 @@
+"""The supervisor's books: where every frame went, how old results are, how fast they come.
+
+It lives where the proxy lives and counts what really left, so it survives the death of any
+front or back.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamvis.runtime.report import CameraReport
+from streamvis.types import LOSS_STAGES, STAGES, Ledger
+from streamvis.wire import Observed, Origin, StatMessage
+
+_KEPT_FRAMES = 20_000  # per camera, for the percentiles: bounds memory over weeks
+_RECENT_FRAMES = 50  # for the figures of a live table
+
+
+@dataclass(frozen=True)
+class CameraStatus:
+    """One row of the live table, one entry of the summary."""
+
+    camera: str
+    state: str
+    error: str
+    ledger: Ledger
+    fps: float  # results a second, over the whole run or lately
+    latency_p50_ms: float | None  # ingest until the proxy forwarded the result
+    latency_p99_ms: float | None
+    age_ms: float | None  # of the newest result, now
+    stage_ms: Mapping[str, float]  # median duration of each stage
+    num_detections: int  # in the newest result
+
+    is_failed: bool
+
+    def to_dict(self) -> dict[str, object]:
+        """The keys scripts read in `--summary`."""
+        return {
+            "state": self.state,
+            "error": self.error,
+            "source_frames": self.ledger.source_frames,
+            "published": self.ledger.published,
+            "in_flight": self.ledger.in_flight,
+            "lost": dict(self.ledger.lost),
+            "fps": round(self.fps, 2),
+            "latency_ms": {
+                "p50": _rounded(self.latency_p50_ms),
+                "p99": _rounded(self.latency_p99_ms),
+            },
+            "stage_ms": {name: round(ms, 3) for name, ms in self.stage_ms.items()},
+        }
+
+
+class RunLedger:
+    """Observer of the proxy: counts results and publishes `stat` messages. Thread-safe: results
+    come on the proxy's thread, the cameras' reports on the supervisor's."""
+
+    def __init__(self, origin: Origin, cameras: Iterable[str], period_ns: int) -> None:
+        self._origin = origin
+        self._books = {camera: _CameraBook(camera) for camera in cameras}
+        self._period_ns = period_ns
+        self._due_ns = 0
+        self._seq = itertools.count()
+        self.first_result_ns: int | None = None  # monotonic
+        self._lock = threading.Lock()
+
+    def see(self, seen: Observed) -> Iterable[StatMessage]:
+        if seen.kind == "det" and seen.camera in self._books:
+            now_ns = time.monotonic_ns()
+            self.first_result_ns = self.first_result_ns or now_ns
+            with self._lock:
+                self._books[seen.camera].see(seen, now_ns)
+        return ()
+
+    def tick(self, now_ns: int) -> Iterable[StatMessage]:
+        if now_ns < self._due_ns:
+            return
+        self._due_ns = now_ns + self._period_ns
+        yield from self._stats(next(self._seq))
+
+    def finish(self) -> Iterable[StatMessage]:
+        """Everything was forwarded: what is still in flight was lost on the way."""
+        with self._lock:
+            for book in self._books.values():
+                book.is_closed = True
+        yield from self._stats(next(self._seq))
+
+    def update(self, report: CameraReport) -> None:
+        """A camera's own counts; also when they come late or twice."""
+        with self._lock:
+            self._books[report.camera].report = report
+
+    def status(self, recent: bool = False) -> list[CameraStatus]:
+        """Of every camera; `recent` takes the figures of the last frames only."""
+        with self._lock:
+            now_ns = time.monotonic_ns()
+            return [book.status(now_ns, recent) for book in self._books.values()]
+
+    def _stats(self, seq: int) -> Iterable[StatMessage]:
+        for status in self.status(recent=True):
+            yield StatMessage(
+                origin=self._origin,
+                camera=status.camera,
+                seq=seq,
+                state=status.state,
+                fps=status.fps,
+                latency_p50_ms=status.latency_p50_ms,
+                latency_p99_ms=status.latency_p99_ms,
+                age_ms=status.age_ms,
+                stage_ms=status.stage_ms,
+                num_detections=status.num_detections,
+                ledger=status.ledger,
+            )
+
+
+class _CameraBook:
+    def __init__(self, camera: str) -> None:
+        self.report = CameraReport(camera, "connecting")
+        self.is_closed = False
+        self._published = 0
+        self._newest = Ledger(0, 0, 0, dict.fromkeys(LOSS_STAGES, 0))
+        self._sent_ns: deque[int] = deque(maxlen=_KEPT_FRAMES)
+        self._latency_ms: deque[float] = deque(maxlen=_KEPT_FRAMES)
+        self._stages_ms: deque[list[float]] = deque(maxlen=_KEPT_FRAMES)
+        self._newest_ingest_ns = 0
+        self._num_detections = 0
+
+    def see(self, seen: Observed, now_ns: int) -> None:
+        stamps = seen.stamps_ns
+        self._published += 1
+        self._newest = seen.ledger
+        self._sent_ns.append(now_ns)
+        self._latency_ms.append((now_ns - stamps["ingest"]) / 1e6)
+        times_ns = [stamps[stage] for stage in STAGES]
+        self._stages_ms.append([ns / 1e6 for ns in np.diff([*times_ns, now_ns])])
+        self._newest_ingest_ns = stamps["ingest"]
+        self._num_detections = seen.num_detections
+
+    def status(self, now_ns: int, recent: bool) -> CameraStatus:
+        count = _RECENT_FRAMES if recent else _KEPT_FRAMES
+        latency_ms = list(self._latency_ms)[-count:]
+        p50, p99 = np.percentile(latency_ms, [50, 99]).tolist() if latency_ms else (None, None)
+        age_ms = (now_ns - self._newest_ingest_ns) / 1e6 if self._published else None
+        return CameraStatus(
+            camera=self.report.camera,
+            state=self.report.state,
+            error=self.report.error,
+            ledger=self._ledger(),
+            fps=_rate_hz(list(self._sent_ns)[-count:]),
+            latency_p50_ms=p50,
+            latency_p99_ms=p99,
+            age_ms=age_ms,
+            stage_ms=self._stage_medians(count),
+            num_detections=self._num_detections,
+            is_failed=self.report.is_failed,
+        )
+
+    def _ledger(self) -> Ledger:
+        """While a camera runs its newest result knows best, once it is over its own report:
+        then nothing waits between its threads any more."""
+        frames, lost = self._newest.source_frames, dict(self._newest.lost)
+        if self.report.is_over:
+            counts = self.report.counts
+            frames = max(frames, counts.frames)
+            lost["source"] = counts.lost_source
+            lost["decode"] = counts.lost_decode
+            lost["policy"] = counts.lost_policy
+        in_flight = frames - self._published - sum(lost.values())
+        if self.is_closed:
+            lost["infer"] += in_flight
+            in_flight = 0
+        return Ledger(frames, self._published, in_flight, lost)
+
+    def _stage_medians(self, count: int) -> dict[str, float]:
+        """How long each step took: named after the stamp it ends with."""
+        if not self._stages_ms:
+            return {}
+        medians = np.median(list(self._stages_ms)[-count:], axis=0)
+        return dict(zip([*STAGES[1:], "published"], medians.tolist(), strict=True))
+
+
+def _rate_hz(times_ns: list[int]) -> float:
+    if len(times_ns) < 2 or times_ns[-1] == times_ns[0]:
+        return 0.0
+    return (len(times_ns) - 1) * 1e9 / (times_ns[-1] - times_ns[0])
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

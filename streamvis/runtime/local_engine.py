@@ -1,0 +1,99 @@
+"""Everything in this process: a decoding thread a camera, and one thread for the pipeline."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import zmq
+
+from streamvis.errors import SourceError
+from streamvis.pipeline import Pipeline
+from streamvis.publish.publisher import Publisher
+from streamvis.runtime.engine import ShouldStop, Stopped
+from streamvis.runtime.feed import CameraFeed
+from streamvis.runtime.report import CameraReport
+from streamvis.runtime.rounds import Inbox
+from streamvis.source.open import open_source
+from streamvis.topology import PipelineConfig
+from streamvis.types import Frame
+
+
+class LocalEngine:
+    """The runtime without Ray: quick to start, one process to debug."""
+
+    def __init__(self, config: PipelineConfig, results_endpoint: str) -> None:
+        self._config = config
+        self._feeds: dict[str, CameraFeed] = {}
+        self._failed: dict[str, CameraReport] = {}
+        self._inbox: Inbox[Frame] = Inbox(
+            list(config.sources), config.clock, config.runtime.batch_window
+        )
+        self._publisher = Publisher(
+            config.name,
+            results_endpoint,
+            zmq.Context.instance(),
+            is_lossless=config.clock == "replay",
+        )
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self._error: BaseException | None = None
+
+    def open(self, should_stop: ShouldStop) -> None:
+        for camera in self._config.sources:
+            self._open_camera(camera)
+        if self._feeds:
+            self._pipeline = Pipeline(
+                self._config, list(self._feeds), self._publisher, self._publisher.epoch
+            )
+        if should_stop():
+            raise Stopped
+
+    def start(self) -> None:
+        start_ns = time.monotonic_ns()
+        for feed in self._feeds.values():
+            feed.start(start_ns)
+        self._thread.start()
+
+    def wait(self, timeout_s: float) -> bool:
+        self._thread.join(timeout_s)
+        if self._error is not None:
+            raise self._error
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        for feed in self._feeds.values():
+            feed.stop()
+
+    def reports(self) -> list[CameraReport]:
+        return [self._failed.get(camera) or self._report(camera) for camera in self._config.sources]
+
+    def close(self) -> None:
+        self.stop()
+        for feed in self._feeds.values():
+            feed.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._publisher.close()
+
+    def _open_camera(self, camera: str) -> None:
+        config = self._config
+        try:
+            source = open_source(camera, config.sources[camera], config.encoder.input_size)
+        except SourceError as error:
+            self._failed[camera] = CameraReport(camera, error.state, error=str(error))
+            self._inbox.close(camera)
+        else:
+            self._feeds[camera] = CameraFeed(camera, source, config.clock, self._inbox)
+
+    def _report(self, camera: str) -> CameraReport:
+        feed = self._feeds[camera]
+        counts = self._pipeline.front(camera).account(feed.seen)
+        return CameraReport(camera, feed.state, counts, str(feed.error or ""))
+
+    def _run(self) -> None:
+        try:
+            while frames := self._inbox.take_round():
+                self._pipeline.step(frames)
+        except BaseException as error:  # handed to whoever waits
+            self._error = error
+            self.stop()

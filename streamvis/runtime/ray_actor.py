@@ -1,0 +1,25 @@
+"""The encoder worker's actor. Cameras need none: Ray hosts their CameraLoop as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamvis.topology import PipelineConfig
+
+
+class EncoderActor:
+    """Hosts a WorkerLoop, and keeps torch out of the process that only drives Ray."""
+
+    def __init__(self, config: PipelineConfig, tiles_endpoint: str, results_endpoint: str) -> None:
+        from streamvis.runtime.worker_loop import WorkerLoop
+
+        self._loop = WorkerLoop(config, tiles_endpoint, results_endpoint)
+
+    def open(self) -> None:
+        self._loop.open()
+
+    def run(self, cameras: Sequence[str]) -> None:
+        self._loop.run(cameras)
+
+    def give_up(self, camera: str) -> None:
+        self._loop.give_up(camera)

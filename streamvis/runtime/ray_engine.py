@@ -1,0 +1,195 @@
+"""The runtime on Ray: an actor a camera, an actor an encoder worker.
+
+Ray places, supervises and stops them; it never carries a frame. Actor methods are control, and
+the data goes from actor to actor over ZeroMQ.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from streamvis.errors import RuntimeStartError, SourceError, StreamvisError
+from streamvis.runtime.camera_loop import CameraLoop
+from streamvis.runtime.engine import ShouldStop, Stopped
+from streamvis.runtime.ray_actor import EncoderActor
+from streamvis.runtime.report import CameraReport
+from streamvis.topology import PipelineConfig
+
+log = logging.getLogger(__name__)
+
+_OBJECT_STORE_BYTES = 100 * 1024 * 1024  # control calls only
+_START_LEAD_NS = 100_000_000  # so that every camera has its start time before it comes
+_CONTROL_TIMEOUT_S = 5.0
+_POLL_S = 0.2
+
+
+class RayEngine:
+    """Starts or joins a Ray cluster and runs the loops of this package as actors in it."""
+
+    def __init__(self, config: PipelineConfig, results_endpoint: str, folder: Path) -> None:
+        self._config = config
+        self._results_endpoint = results_endpoint
+        self._folder = folder
+        self._cameras: dict[str, Any] = {}
+        self._workers: list[Any] = []
+        self._runs: dict[Any, str] = {}  # the running `run` calls, by what they run
+        self._reports = {name: CameraReport(name, "connecting") for name in config.sources}
+        self._error: StreamvisError | None = None
+
+    def open(self, should_stop: ShouldStop) -> None:
+        _connect(self._folder)
+        if should_stop():
+            raise Stopped
+        self._place_actors()
+        loading = [worker.open.remote() for worker in self._workers]
+        opening = {name: actor.open.remote() for name, actor in self._cameras.items()}
+        for name, call in opening.items():
+            self._await_camera(name, call, should_stop)
+        for call in loading:
+            _await(call, should_stop)
+
+    def start(self) -> None:
+        start_ns = time.monotonic_ns() + _START_LEAD_NS
+        for number, worker in enumerate(self._workers):
+            cameras = [name for name in self._cameras if self._worker_of(name) == number]
+            self._runs[worker.run.remote(cameras)] = f"worker {number}"
+        for name, actor in self._cameras.items():
+            self._runs[actor.run.remote(start_ns)] = name
+
+    def wait(self, timeout_s: float) -> bool:
+        done, _ = ray.wait(list(self._runs), timeout=timeout_s) if self._runs else ([], [])
+        for call in done:
+            self._finish(call, self._runs.pop(call))
+        if not self._runs and self._error is not None:
+            raise self._error
+        return not self._runs
+
+    def stop(self) -> None:
+        for actor in self._cameras.values():
+            actor.stop.remote()
+
+    def reports(self) -> list[CameraReport]:
+        calls = {
+            name: actor.report.remote()
+            for name, actor in self._cameras.items()
+            if not self._reports[name].is_over
+        }
+        for name, call in calls.items():
+            try:
+                self._reports[name] = ray.get(call, timeout=_CONTROL_TIMEOUT_S)
+            except GetTimeoutError:
+                log.warning("%s: its process does not answer", name)
+            except RayActorError:
+                self._lose_camera(name)
+        return list(self._reports.values())
+
+    def close(self) -> None:
+        if ray.is_initialized():
+            for actor in [*self._cameras.values(), *self._workers]:
+                ray.kill(actor)
+            ray.shutdown()
+
+    def _place_actors(self) -> None:
+        runtime = self._config.runtime
+        # The tile stream runs over sockets of this host, so its actors stay on it.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        # Threads beside `run`: control calls must get through while it runs.
+        options = {"num_cpus": 0, "max_concurrency": 4, "scheduling_strategy": here}
+        worker_class = ray.remote(EncoderActor).options(num_gpus=runtime.gpus_per_worker, **options)
+        camera_class = ray.remote(CameraLoop).options(**options)
+        for number in range(runtime.workers):
+            worker = worker_class.remote(
+                self._config, self._tiles_endpoint(number), self._results_endpoint
+            )
+            self._workers.append(worker)
+        for name in self._config.sources:
+            endpoint = self._tiles_endpoint(self._worker_of(name))
+            self._cameras[name] = camera_class.remote(self._config, name, endpoint)
+
+    def _worker_of(self, camera: str) -> int:
+        return list(self._config.sources).index(camera) % self._config.runtime.workers
+
+    def _tiles_endpoint(self, worker: int) -> str:
+        return f"ipc://{self._folder}/tiles-{worker}"
+
+    def _await_camera(self, name: str, call: Any, should_stop: ShouldStop) -> None:
+        try:
+            _await(call, should_stop)
+        except SourceError as error:
+            self._reports[name] = CameraReport(name, error.state, error=str(error))
+            ray.kill(self._cameras.pop(name))
+
+    def _finish(self, call: Any, name: str) -> None:
+        """A `run` call came back: by itself, with an error, or because its process died."""
+        try:
+            ray.get(call)
+        except RayActorError:
+            if name in self._cameras:
+                self._lose_camera(name)
+            else:
+                self._lose_worker(
+                    f"{name}: its process died; see `dmesg` for an out-of-memory kill"
+                )
+        except RayTaskError as error:
+            if name in self._cameras:
+                log.error("%s: %s", name, error.cause)
+                self._workers[self._worker_of(name)].give_up.remote(name)
+            else:
+                self._lose_worker(f"{name}: {error.cause}")
+
+    def _lose_camera(self, name: str) -> None:
+        error = f"{name}: its process died; the other cameras go on"
+        self._reports[name] = CameraReport(name, "crashed", self._reports[name].counts, error)
+        self._workers[self._worker_of(name)].give_up.remote(name)
+
+    def _lose_worker(self, message: str) -> None:
+        self._error = RuntimeStartError(message)
+        for actor in self._cameras.values():
+            actor.stop.remote(abort=True)
+
+
+def _connect(folder: Path) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    own_cluster = {
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "_temp_dir": str(folder / "ray"),
+    }
+    try:
+        ray.init(
+            address=address or "local",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **({} if address else own_cluster),
+        )
+    except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
+        where = f"join the Ray cluster at {address}" if address else "start Ray"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RuntimeStartError(
+            f"cannot {where}: {reason}; check it, or run with --runtime local"
+        ) from None
+
+
+def _await(call: Any, should_stop: ShouldStop) -> Any:
+    """The call's result, or its own error instead of Ray's wrapping."""
+    while True:
+        try:
+            return ray.get(call, timeout=_POLL_S)
+        except GetTimeoutError:
+            if should_stop():
+                raise Stopped from None
+        except RayTaskError as error:
+            raise error.cause from None
+        except RayActorError:
+            raise RuntimeStartError(
+                "a process died while starting; see `dmesg` for an out-of-memory kill"
+            ) from None

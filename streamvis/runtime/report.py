@@ -1,0 +1,25 @@
+"""What the runtimes tell about their cameras."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamvis.types import SourceCounts
+
+
+@dataclass(frozen=True)
+class CameraReport:
+    """How one camera is, as its own process sees it."""
+
+    camera: str
+    state: str  # connecting, live, ended, ended_early, or a SourceError's state
+    counts: SourceCounts = SourceCounts()
+    error: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in ("connecting", "live")
+
+    @property
+    def is_failed(self) -> bool:
+        return self.state not in ("connecting", "live", "ended")

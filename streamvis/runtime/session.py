@@ -1,0 +1,192 @@
+"""One run of a pipeline, whatever it runs on: the outputs, the engine, and the way to the end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+
+from streamvis.errors import OutputError, SourceError, StreamvisError
+from streamvis.publish.heartbeat import Heart
+from streamvis.publish.proxy import Proxy
+from streamvis.publish.sync import SyncJoiner
+from streamvis.runtime.engine import Engine, ShouldStop, Stopped
+from streamvis.runtime.film import Film
+from streamvis.runtime.ledger import CameraStatus, RunLedger
+from streamvis.topology import PipelineConfig
+from streamvis.wire import Origin
+
+_POLL_S = 0.25
+_STOP_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What `--summary` writes."""
+
+    name: str
+    address: str
+    clock: str
+    runtime: str
+    cameras: list[CameraStatus]
+    duration_s: float  # from the first frame's release to the end
+    start_to_first_result_s: float | None
+    film: Path | None
+    problems: list[StreamvisError]  # what went wrong without ending the run
+
+    @property
+    def exit_code(self) -> int:
+        return max((problem.exit_code for problem in self.problems), default=0)
+
+    def to_dict(self) -> dict[str, object]:
+        first = self.start_to_first_result_s
+        return {
+            "name": self.name,
+            "address": self.address,
+            "clock": self.clock,
+            "runtime": self.runtime,
+            "duration_s": round(self.duration_s, 3),
+            "start_to_first_result_s": None if first is None else round(first, 3),
+            "film": str(self.film) if self.film else None,
+            "problems": [str(problem) for problem in self.problems],
+            "cameras": {status.camera: status.to_dict() for status in self.cameras},
+        }
+
+
+class Session:
+    """Owns everything of one run except the signals. `run` may be called once."""
+
+    def __init__(self, config: PipelineConfig) -> None:
+        self._config = config
+        self._began_ns = time.monotonic_ns()
+        origin = Origin.here(config.name)
+        publish = config.publish
+        cameras = list(config.sources)
+        self.ledger = RunLedger(origin, cameras, publish.heartbeat)
+        self._heart = Heart(origin, publish.heartbeat, config.digest())
+        self._observers = (
+            self.ledger,
+            SyncJoiner(origin, cameras, publish.sync_tolerance),
+            self._heart,
+        )
+
+    def run(
+        self,
+        on_status: Callable[[str, str], None] = lambda phase, address: None,
+        should_stop: ShouldStop = lambda: False,
+    ) -> RunSummary:
+        """Until every camera has ended or `should_stop`.
+
+        `on_status(phase, address)` is called a few times a second, with phase loading, waiting,
+        running or stopping. Raises StreamvisError if the run as a whole is not possible.
+        """
+        with _run_folder() as folder, self._proxy(folder) as proxy:
+            film = Film(self._config, proxy.address) if self._config.mosaic else None
+            if film:
+                film.start()
+            engine = _make_engine(self._config, proxy.backend, folder)
+            try:
+                on_status("loading", proxy.address)
+                engine.open(should_stop)
+                self._note_cameras(engine)
+                self._wait_for_subscribers(proxy, bool(film), on_status, should_stop)
+                start_ns = time.monotonic_ns()
+                engine.start()
+                self._watch(engine, lambda phase: on_status(phase, proxy.address), should_stop)
+            except Stopped:
+                start_ns = time.monotonic_ns()
+            finally:
+                self._note_cameras(engine)
+                engine.close()
+                proxy.stop()
+                if film:
+                    film.join()
+        return self._summary(proxy.address, start_ns, film)
+
+    def _proxy(self, folder: Path) -> Proxy:
+        return Proxy(
+            self._config.publish,
+            f"ipc://{folder}/results",
+            zmq.Context.instance(),
+            observers=self._observers,
+            is_lossless=self._config.clock == "replay",
+        )
+
+    def _watch(self, engine: Engine, tell: Callable[[str], None], should_stop: ShouldStop) -> None:
+        deadline: float | None = None
+        while not engine.wait(_POLL_S):
+            self._note_cameras(engine)
+            tell("running" if deadline is None else "stopping")
+            if deadline is None and should_stop():
+                engine.stop()
+                deadline = time.monotonic() + _STOP_PATIENCE_S
+            if deadline is not None and time.monotonic() > deadline:
+                return
+
+    def _note_cameras(self, engine: Engine) -> None:
+        for report in engine.reports():
+            self.ledger.update(report)
+            self._heart.set_camera(report.camera, report.state)
+
+    def _wait_for_subscribers(
+        self,
+        proxy: Proxy,
+        has_film: bool,
+        on_status: Callable[[str, str], None],
+        should_stop: ShouldStop,
+    ) -> None:
+        wanted = self._config.publish.wait_subscribers + has_film
+        while not proxy.wait_for_subscribers(wanted, _POLL_S):
+            on_status("waiting", proxy.address)
+            if should_stop():
+                raise Stopped
+
+    def _summary(self, address: str, start_ns: int, film: Film | None) -> RunSummary:
+        config = self._config
+        cameras = self.ledger.status()
+        first_ns = self.ledger.first_result_ns
+        return RunSummary(
+            name=config.name,
+            address=address,
+            clock=config.clock,
+            runtime=config.runtime.kind,
+            cameras=cameras,
+            duration_s=(time.monotonic_ns() - start_ns) / 1e9,
+            start_to_first_result_s=(first_ns - self._began_ns) / 1e9 if first_ns else None,
+            film=config.mosaic.path if config.mosaic and film and film.num_frames else None,
+            problems=list(_problems(cameras, film)),
+        )
+
+
+def _problems(cameras: list[CameraStatus], film: Film | None) -> Iterator[StreamvisError]:
+    for status in cameras:
+        if status.is_failed:
+            yield SourceError(f"camera {status.camera}: {status.error}", status.state)
+    if film and film.error:
+        yield OutputError(str(film.error))
+
+
+def _make_engine(config: PipelineConfig, results_endpoint: str, folder: Path) -> Engine:
+    if config.runtime.kind == "local":
+        from streamvis.runtime.local_engine import LocalEngine  # torch
+
+        return LocalEngine(config, results_endpoint)
+    from streamvis.runtime.ray_engine import RayEngine  # Ray
+
+    return RayEngine(config, results_endpoint, folder)
+
+
+@contextmanager
+def _run_folder() -> Iterator[Path]:
+    """Where this run's sockets lie: private, short enough for a socket's path, gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

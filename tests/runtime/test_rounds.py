@@ -1,0 +1,87 @@
+"""Rounds: reproducible in a replay, bounded waiting when live."""
+
+from __future__ import annotations
+
+import threading
+
+from streamvis.runtime.rounds import Inbox, Rounds
+
+
+def test_replay_waits_for_every_open_camera_and_keeps_their_order():
+    rounds: Rounds[str] = Rounds(["a", "b"], "replay")
+    rounds.put("b", "b0", now_ns=0)
+    assert rounds.due_in_ns(10**12) is None
+    assert not rounds.takes("b"), "nothing may be displaced in a replay"
+    rounds.put("a", "a0", now_ns=1)
+    assert rounds.due_in_ns(1) == 0
+    assert rounds.take() == ["a0", "b0"]
+
+
+def test_replay_goes_on_without_a_camera_that_ended():
+    rounds: Rounds[str] = Rounds(["a", "b"], "replay")
+    rounds.put("a", "a0", now_ns=0)
+    rounds.close("b")
+    assert rounds.due_in_ns(0) == 0
+    assert rounds.take() == ["a0"]
+    rounds.close("a")
+    assert rounds.is_over
+
+
+def test_the_last_item_of_a_closed_camera_is_still_handed_out():
+    rounds: Rounds[str] = Rounds(["a"], "replay")
+    rounds.put("a", "a0", now_ns=0)
+    rounds.close("a")
+    assert not rounds.is_over
+    assert rounds.due_in_ns(0) == 0
+    assert rounds.take() == ["a0"]
+    assert rounds.is_over
+
+
+def test_live_waits_no_longer_than_its_window_and_the_newest_wins():
+    rounds: Rounds[str] = Rounds(["a", "b"], "live", window_ns=100)
+    rounds.put("a", "a0", now_ns=1000)
+    assert rounds.due_in_ns(1040) == 60
+    rounds.put("a", "a1", now_ns=1050)
+    assert rounds.due_in_ns(1100) == 0
+    assert rounds.take() == ["a1"]
+    assert rounds.due_in_ns(1200) is None
+
+
+def test_live_does_not_wait_when_all_are_there():
+    rounds: Rounds[str] = Rounds(["a", "b"], "live", window_ns=10**9)
+    rounds.put("a", "a0", now_ns=0)
+    rounds.put("b", "b0", now_ns=1)
+    assert rounds.due_in_ns(1) == 0
+
+
+def test_the_inbox_gives_a_replay_every_item_of_every_thread():
+    inbox: Inbox[tuple[str, int]] = Inbox(["a", "b"], "replay")
+
+    def feed(camera: str, count: int) -> None:
+        for i in range(count):
+            inbox.put(camera, (camera, i))
+        inbox.close(camera)
+
+    threads = [threading.Thread(target=feed, args=args) for args in (("a", 3), ("b", 5))]
+    for thread in threads:
+        thread.start()
+    rounds = []
+    while taken := inbox.take_round():
+        rounds.append(taken)
+    for thread in threads:
+        thread.join(5)
+    assert rounds[0] == [("a", 0), ("b", 0)]
+    assert rounds[-1] == [("b", 4)]
+    assert sum(map(len, rounds)) == 8
+
+
+def test_closing_frees_a_waiting_camera():
+    inbox: Inbox[int] = Inbox(["a"], "replay")
+    inbox.put("a", 0)
+    waiting = threading.Thread(target=inbox.put, args=("a", 1))
+    waiting.start()
+    inbox.close("a")
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert inbox.take_round() == [0]
+    assert inbox.take_round() == []
