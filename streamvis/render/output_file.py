@@ -22,9 +22,9 @@ class PendingFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.part = path.with_name(f".{path.stem}.part{path.suffix}")
-        if path.is_dir():
-            raise OutputError(f"cannot write {path}: it is a folder. Name a file inside it.")
         try:
+            if path.is_dir():
+                raise OutputError(f"cannot write {path}: it is a folder. Name a file inside it.")
             path.parent.mkdir(parents=True, exist_ok=True)
             self.part.touch()
         except OSError as error:

@@ -10,11 +10,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from streamvis.render.picture import Colour, Picture
 
+_MIN_SIZE_PX = 8  # smaller, nobody can read it
+
 
 @lru_cache(maxsize=2048)
 def text_mask(text: str, size_px: int) -> NDArray[np.uint8]:
     """Coverage [H, W] of one line of text; H depends on the size only. Read-only: it is cached."""
-    font = _font(size_px)
+    font = _font(max(size_px, _MIN_SIZE_PX))
     ascent, descent = font.getmetrics()
     image = Image.new("L", (max(1, round(font.getlength(text))), ascent + descent))
     ImageDraw.Draw(image).text((0, 0), text, fill=255, font=font)

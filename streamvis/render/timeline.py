@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 _HOLD = 32  # items of a camera that wait for a slower one
-_WARM_UP = 8  # items a camera needs before its rate is believed
+_WARM_UP = 16  # items of a camera that tell its rate
 _STALE_NS = 1_000_000_000
 _MAX_FPS = 60
 _FALLBACK_FPS = Fraction(10)
@@ -22,8 +22,8 @@ class Timeline(Generic[Item]):
     """Turns timed items into ticks of capture time: at each, every camera's newest item.
 
     The ticks have the rate of the fastest camera. They depend on the items' times only, not on
-    the order in which the cameras' items arrive, as long as no camera runs ahead of another by
-    more than 32 items; one that is further behind counts as gone until it is back.
+    how the cameras' streams interleave, as long as no camera runs ahead of another by more than
+    32 items; one that is further behind counts as gone until it is back.
     """
 
     def __init__(self, cameras: Sequence[str]) -> None:
@@ -102,12 +102,16 @@ def _time(timed: tuple[int, Item]) -> int:
 
 
 def _rate(queue: list[tuple[int, Item]]) -> Fraction | None:
-    """Items a second, in quarters: capture times jitter, camera rates are round numbers."""
-    steps_ns = [b[0] - a[0] for a, b in pairwise(queue) if b[0] > a[0]]
-    if not steps_ns:
+    """Items a second, in halves: capture times jitter, camera rates are round numbers.
+
+    Measured over several frames because of the jitter, and the median because of gaps."""
+    times_ns = [t_ns for t_ns, _ in queue[:_WARM_UP]]
+    reach = min(4, len(times_ns) - 1)
+    spans_ns = [b - a for a, b in zip(times_ns, times_ns[reach:], strict=False) if b > a]
+    if not spans_ns:
         return None
-    quarters = round(4e9 / median(steps_ns))
-    return Fraction(min(max(quarters, 4), 4 * _MAX_FPS), 4)
+    halves = round(2 * reach * 1e9 / median(spans_ns))
+    return Fraction(min(max(halves, 1), 2 * _MAX_FPS), 2)
 
 
 def _quiet_phase_ns(starts_ns: list[int], period_ns: int) -> int:
