@@ -442,7 +442,7 @@ class Observed:
     def num_detections(self) -> int:
         """Rows of a `det` message's columns."""
         with _only_wire_errors():
-            return next(iter(_read_specs(self.header))).shape[0]
+            return next(spec.shape[0] for spec in _read_specs(self.header) if spec.name == "score")
 
 
 def peek(parts: Parts) -> Observed:
@@ -945,10 +945,20 @@ class _Reader:
         return _Reader(self._get(key, dict))
 
 
+_REFUSALS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    StopIteration,
+    msgpack.UnpackException,
+)
+
+
 @contextmanager
 def _only_wire_errors() -> Iterator[None]:
     """What the checks of msgpack, numpy and the message types refuse, in one class of error."""
     try:
         yield
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+    except _REFUSALS as error:
         raise WireError(f"not a message of this protocol: {error}") from error

@@ -1,0 +1,174 @@
+"""Messages for the tests of wire, publish and client: fixed values, no clock."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from streamvis import wire
+from streamvis.types import (
+    LOSS_STAGES,
+    STAGES,
+    CaptureSource,
+    CaptureTime,
+    Detections,
+    Feedback,
+    FrameResult,
+    Ledger,
+    LetterBox,
+    ModelId,
+    SourceCounts,
+    TileCounts,
+    TilePacket,
+    TilePlan,
+)
+from streamvis.wire import (
+    ALL_CAMERAS,
+    AnyMessage,
+    CameraState,
+    DetMessage,
+    EmbMessage,
+    Heartbeat,
+    ImgMessage,
+    LastSeq,
+    Origin,
+    Part,
+    StatMessage,
+    SyncMember,
+    SyncMessage,
+)
+
+GOLDEN = Path(__file__).parent / "data/wire"
+T0_NS = 1_700_000_000_000_000_000
+FRAME_NS = 100_000_000
+ORIGIN = Origin("av_4cam", "0123456789abcdef0123456789abcdef", "boot-1")
+
+
+def make_ledger(published: int) -> Ledger:
+    lost = dict.fromkeys(LOSS_STAGES, 0)
+    return Ledger(source_frames=published, published=published, in_flight=0, lost=lost)
+
+
+def make_result(
+    index: int = 0,
+    camera: str = "front",
+    *,
+    t_ingest_ns: int = 5_000_000_000,
+    capture_source: CaptureSource = "device",
+    t_capture_ns: int | None = None,
+) -> FrameResult:
+    t_ns = T0_NS + index * FRAME_NS if t_capture_ns is None else t_capture_ns
+    return FrameResult(
+        camera=camera,
+        epoch="set by the publisher",
+        frame_index=index,
+        pts=index * 512,
+        time_base=Fraction(1, 15360),
+        capture=CaptureTime(t_ns, capture_source, 1000),
+        stamps_ns={stage: t_ingest_ns + 1_000_000 * i for i, stage in enumerate(STAGES)},
+        source_size=(1280, 720),
+        embedding=np.full(64, 0.125, np.float32),
+        detections=Detections(
+            xyxy=np.array([[10, 20, 30, 40.5], [0, 0, 1280, 720]], np.float32),
+            score=np.array([0.75, 0.5], np.float32),
+            class_id=np.array([2, 0], np.int32),
+            track_id=np.array([7, -1], np.int64),
+        ),
+        tiles=TileCounts(total=240, encoded=240),
+        packet_kind="I",
+        model=ModelId("sv_tiny", "ab" * 32),
+        ledger=make_ledger(index + 1),
+    )
+
+
+def make_messages() -> dict[str, AnyMessage]:
+    """One of each kind."""
+    about_all = {"origin": ORIGIN, "camera": ALL_CAMERAS, "seq": 9}
+    member = SyncMember(ORIGIN.epoch, 4, T0_NS)
+    return {
+        "det": DetMessage.of(make_result(4), ORIGIN, seq=4),
+        "emb": EmbMessage.of(make_result(4), ORIGIN, seq=4),
+        "img": ImgMessage(
+            origin=ORIGIN, camera="front", seq=4, frame_index=4, jpeg=b"\xff\xd8\xff"
+        ),
+        "stat": StatMessage(
+            origin=ORIGIN,
+            camera="front",
+            seq=2,
+            state="live",
+            fps=9.5,
+            latency_p50_ms=31.5,
+            latency_p99_ms=None,
+            age_ms=40.0,
+            stage_ms={"decoded": 2.5, "encoded": 20.0},
+            num_detections=2,
+            ledger=make_ledger(5),
+        ),
+        "sync": SyncMessage(
+            **about_all, members={"front": member, "left": member}, skew_ns=0, is_complete=False
+        ),
+        "hb": Heartbeat(
+            **about_all,
+            last_seq={"sv1/det/av_4cam/front/": LastSeq(ORIGIN.epoch, 4)},
+            cameras={"front": CameraState("live", 10.0), "left": CameraState("ended", None)},
+            config_hash="cd" * 32,
+            is_stopped=False,
+        ),
+    }
+
+
+def make_packet(rows: int = 12, cols: int = 20, *, is_i: bool = True) -> TilePacket:
+    count = rows * cols
+    index = np.arange(count, dtype=np.int32)[:: 1 if is_i else 2]
+    plan = TilePlan(
+        rows=rows,
+        cols=cols,
+        tile_px=32,
+        kind="I" if is_i else "P",
+        index=index,
+        motion=np.zeros((0 if is_i else count, 2), np.int16),
+        score=np.linspace(0, 255, count, dtype=np.float32),
+        age=np.arange(count, dtype=np.int32),
+    )
+    tiles = np.random.default_rng(1).integers(0, 255, (len(index), 32, 32, 3), np.uint8)
+    return TilePacket(
+        camera="front",
+        seq=3,
+        base_seq=-1 if is_i else 2,
+        frame_index=4,
+        plan=plan,
+        tiles=tiles,
+        letterbox=LetterBox(1280, 720, cols * 32, rows * 32),
+        pts=-512,
+        time_base=Fraction(1, 15360),
+        capture=CaptureTime(T0_NS, "container", 500),
+        stamps_ns={"ingest": 1, "decoded": 2, "packed": 3},
+        counts=SourceCounts(frames=5, lost_policy=1),
+        is_discont=True,
+    )
+
+
+def make_feedback() -> Feedback:
+    boxes = np.array([[1, 2, 3, 4]], np.float32)
+    return Feedback(acked_seq=3, credit=2, need_i=False, boxes=boxes, canary_error=0.25)
+
+
+def make_tile_stream() -> dict[str, list[Part]]:
+    """One encoded message of each kind of the tile stream."""
+    return {
+        "packet": wire.encode_packet(make_packet(2, 3, is_i=False)),
+        "feedback": wire.encode_feedback(make_feedback()),
+        "hello": wire.encode_hello(wire.Hello("front", "replay")),
+        "end": wire.encode_end(wire.End("front", SourceCounts(frames=5, lost_decode=1))),
+    }
+
+
+def write_golden() -> None:
+    """Made once, for version 1.0. What is there is decoded for ever: add files, change none."""
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for kind, message in make_messages().items():
+        (GOLDEN / f"v1.0-{kind}.msgpack").write_bytes(wire.join(wire.encode(message)))
+    for kind, parts in make_tile_stream().items():
+        (GOLDEN / f"v1.0-tile-{kind}.msgpack").write_bytes(wire.join(parts))
