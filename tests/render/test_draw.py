@@ -57,7 +57,17 @@ def test_labels_leave_the_frame_code_alone() -> None:
 
 
 def test_labels_do_not_cover_each_other() -> None:
-    """Twelve boxes at one place: as many labels as have room, the others only a box."""
+    """The small box would have its label where the large one's is, and puts it below."""
+    large, small = (100, 200, 300, 300), (100, 200, 160, 224)
+    alone, both = blank(), blank()
+    draw_detections(alone, see(large), CLASSES)
+    draw_detections(both, see(large, small), CLASSES)
+    label = np.s_[184:198, 102:170]
+    np.testing.assert_array_equal(both[label], alone[label])
+    assert (both[226:238, 100:160] != alone[226:238, 100:160]).any(axis=2).mean() > 0.5
+
+
+def test_a_label_without_room_is_left_out() -> None:
     crowd = see(*[(100 + k, 100 + k, 160 + k, 140 + k) for k in range(12)])
     picture = blank()
     draw_detections(picture, crowd, CLASSES)

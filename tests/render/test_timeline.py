@@ -83,10 +83,13 @@ def test_a_long_silence_is_cut_out() -> None:
 
 
 def test_a_late_item_does_not_turn_the_picture_back() -> None:
-    events = at_rate("a", 100, 4000)
-    events.insert(30, events.pop(5))
-    ticks, _ = play(["a"], events)
-    shown = [tick["a"] for tick in ticks]
+    slow, fast = at_rate("slow", 200, 6000), at_rate("fast", 50, 6000)
+    late = slow.pop(15)
+    events = sorted(slow + fast, key=lambda event: event[0] + 150 * (event[1] == "fast"))
+    events.insert(events.index((4050, "fast", 81)) + 1, late)  # between (4000) and (4200, slow)
+    ticks, _ = play(["slow", "fast"], events)
+    shown = [tick["slow"] for tick in ticks]
+    assert 15 not in shown
     assert shown == sorted(shown)
 
 
