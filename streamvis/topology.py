@@ -11,7 +11,7 @@ from streamvis.config.model import ConfigModel, DurationNs, LocalPath
 from streamvis.detect.config import DetectorConfig
 from streamvis.encode.config import EncoderConfig
 from streamvis.publish.config import PublishConfig
-from streamvis.source.config import SourceConfig
+from streamvis.source.config import SourceConfig, SourceUri
 from streamvis.tiling.config import TilingConfig
 from streamvis.track.config import TrackerConfig
 from streamvis.wire import Clock, check_name
@@ -23,7 +23,7 @@ RuntimeKind = Literal["ray", "local"]
 class SourceDefaults(ConfigModel):
     """Keys that every source takes over unless it says otherwise."""
 
-    uri: Any = None
+    uri: SourceUri | None = None
     max_frames: int | None = Field(default=None, ge=1)
 
 

@@ -29,6 +29,8 @@ class CameraLoop:
         self._inbox: Inbox[Frame] = Inbox([camera], config.clock)
         self._feed: CameraFeed | None = None
         self._aborting = threading.Event()
+        self._has_started = False
+        self._is_drained = False
 
     def open(self) -> CameraInfo:
         """Open the source; raises SourceError."""
@@ -40,12 +42,15 @@ class CameraLoop:
 
     def run(self, start_ns: int) -> None:
         """Until the source is over or `stop` is called; raises SourceError if it breaks."""
-        feed = self._open_feed
+        feed = self._feed
+        assert feed is not None, "open() comes before run()"
         link = FrontLink(self._endpoint, self._camera)
         feed.start(start_ns)
+        self._has_started = True
         try:
             self._send_all(link)
             feed.join()
+            self._is_drained = True
             link.end(self._front.account(feed.seen))
         finally:
             link.close()
@@ -61,15 +66,9 @@ class CameraLoop:
 
     def report(self) -> CameraReport:
         """What the source had, what was dropped, and how the camera is."""
-        feed = self._open_feed
-        counts = self._front.account(feed.seen)
-        return CameraReport(self._camera, feed.state, counts, str(feed.error or ""))
-
-    @property
-    def _open_feed(self) -> CameraFeed:
-        if self._feed is None:
-            raise SourceError(f"{self._camera}: not open yet")
-        return self._feed
+        if self._feed is None or not self._has_started:
+            return CameraReport(self._camera, "connecting")
+        return self._feed.report(self._front, self._is_drained)
 
     def _send_all(self, link: FrontLink) -> None:
         feedback: Feedback | None = Feedback()

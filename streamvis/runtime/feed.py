@@ -6,6 +6,8 @@ import threading
 import time
 
 from streamvis.errors import SourceError
+from streamvis.front import CameraFront
+from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.source.base import Source
 from streamvis.topology import Clock
@@ -40,15 +42,16 @@ class CameraFeed:
         if self._thread.ident is not None:
             self._thread.join()
 
-    @property
-    def state(self) -> str:
-        """connecting, live, ended, ended_early, or what the source broke with."""
+    def report(self, front: CameraFront, is_drained: bool) -> CameraReport:
+        """How the camera is. It is over only when the front has taken all that was decoded:
+        until then a frame that waits would look like one that was dropped."""
+        state = self._final_state() if is_drained else "live"
+        counts = front.account(self.seen)
+        return CameraReport(self._camera, state, counts, str(self.error or ""))
+
+    def _final_state(self) -> str:
         if self.error is not None:
             return self.error.state
-        if self._thread.ident is None:
-            return "connecting"
-        if self._thread.is_alive():
-            return "live"
         return "ended_early" if self._source.lost_source else "ended"
 
     @property

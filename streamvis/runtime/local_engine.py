@@ -36,6 +36,8 @@ class LocalEngine:
             is_lossless=config.clock == "replay",
         )
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self._has_started = False
+        self._drained: set[str] = set()  # cameras whose last frame went through the pipeline
         self._error: BaseException | None = None
 
     def open(self, should_stop: ShouldStop) -> None:
@@ -53,6 +55,7 @@ class LocalEngine:
         for feed in self._feeds.values():
             feed.start(start_ns)
         self._thread.start()
+        self._has_started = True
 
     def wait(self, timeout_s: float) -> bool:
         self._thread.join(timeout_s)
@@ -86,14 +89,18 @@ class LocalEngine:
             self._feeds[camera] = CameraFeed(camera, source, config.clock, self._inbox)
 
     def _report(self, camera: str) -> CameraReport:
-        feed = self._feeds[camera]
-        counts = self._pipeline.front(camera).account(feed.seen)
-        return CameraReport(camera, feed.state, counts, str(feed.error or ""))
+        if not self._has_started:
+            return CameraReport(camera, "connecting")
+        front = self._pipeline.front(camera)
+        return self._feeds[camera].report(front, camera in self._drained)
 
     def _run(self) -> None:
         try:
             while frames := self._inbox.take_round():
                 self._pipeline.step(frames)
+                self._drained = {name for name in self._feeds if self._inbox.is_drained(name)}
         except BaseException as error:  # handed to whoever waits
             self._error = error
             self.stop()
+        finally:
+            self._drained = set(self._feeds)

@@ -189,7 +189,9 @@ def _await(call: Any, should_stop: ShouldStop) -> Any:
                 raise Stopped from None
         except RayTaskError as error:
             raise error.cause from None
-        except RayActorError:
+        except RayActorError as error:
+            reason = str(error).strip().splitlines()[-1]
             raise RuntimeStartError(
-                "a process died while starting; see `dmesg` for an out-of-memory kill"
+                f"a process died while starting ({reason}); check free memory, "
+                "or run with --runtime local"
             ) from None

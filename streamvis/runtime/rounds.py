@@ -50,6 +50,10 @@ class Rounds(Generic[T]):
         """No more items of this camera; the one it left is still handed out."""
         self._open.discard(camera)
 
+    def is_drained(self, camera: str) -> bool:
+        """It is closed and its last item taken."""
+        return camera not in self._open and camera not in self._items
+
     def due_in_ns(self, now_ns: int) -> int | None:
         """0 when a round can be taken, else how long to wait for the others; None while
         nothing but another item can make one."""
@@ -86,6 +90,10 @@ class Inbox(Generic[T]):
         with self._changed:
             self._rounds.close(camera)
             self._changed.notify_all()
+
+    def is_drained(self, camera: str) -> bool:
+        with self._changed:
+            return self._rounds.is_drained(camera)
 
     def take_round(self) -> list[T]:
         """Wait for a round. Empty when it is all over."""

@@ -23,10 +23,13 @@ def _resolve_uri(value: object) -> str:
     return str(resolve_path(value))
 
 
+SourceUri = Annotated[str, BeforeValidator(_resolve_uri)]
+
+
 class SourceConfig(ConfigModel):
     """One camera: a video file, one camera of a recorded drive, or a rendered street."""
 
-    uri: Annotated[str, BeforeValidator(_resolve_uri)] = Field(
+    uri: SourceUri = Field(
         description="Video file, drive folder (with rig.json), or synth://street?seed=1"
     )
     camera: str | None = Field(
