@@ -25,15 +25,10 @@ _MAX_UNPAIRED = 64  # pictures, and results, of a camera that wait for their oth
 
 
 @dataclass(frozen=True)
-class _Image:
-    jpeg: bytes  # the encoder's input, letter-boxed
-    t_ns: int
-
-
-@dataclass(frozen=True)
 class _Result:
     detections: Detections  # in source pixels
     source_size: tuple[int, int]  # (width, height) px
+    t_ns: int
     age_ms: float | None
 
 
@@ -43,7 +38,7 @@ class _Shot:
 
     camera: str
     frame_index: int
-    image: _Image
+    jpeg: bytes  # the encoder's input, letter-boxed
     result: _Result
 
 
@@ -62,24 +57,26 @@ class MosaicVideo:
         classes: Sequence[str] = CLASSES,
         cell_size: tuple[int, int] = (640, 360),
         min_score: float = 0.3,
+        fps: float | None = None,
     ) -> None:
         """Raises OutputError at once if `path` cannot be written.
 
-        `min_score` hides what is weaker, unless it belongs to a track."""
+        `min_score` hides what is weaker, unless it belongs to a track. `fps` is the fastest
+        camera's if not given."""
         self.path, self.still_path = path, path.with_suffix(".png")
         for output in (self.path, self.still_path):
             PendingFile(output).discard()
         self._classes, self._min_score = classes, min_score
         self._mosaic = Mosaic(cameras, cell_size)
-        self._timeline: Timeline[_Shot] = Timeline(cameras)
-        self._images: dict[str, dict[int, _Image]] = {camera: {} for camera in cameras}
+        self._timeline: Timeline[_Shot] = Timeline(cameras, fps)
+        self._images: dict[str, dict[int, bytes]] = {camera: {} for camera in cameras}
         self._results: dict[str, dict[int, _Result]] = {camera: {} for camera in cameras}
         self._writer: VideoWriter | None = None
         self._fullest = _FullestTick()
 
-    def see_image(self, camera: str, frame_index: int, jpeg: bytes, t_ns: int) -> None:
-        """`t_ns` is the capture time, or any one clock that all cameras share."""
-        _remember(self._images[camera], frame_index, _Image(jpeg, t_ns))
+    def see_image(self, camera: str, frame_index: int, jpeg: bytes) -> None:
+        """`jpeg` is the encoder's input, letter-boxed at the top left."""
+        _remember(self._images[camera], frame_index, jpeg)
         self._pair(camera, frame_index)
 
     def see_detections(
@@ -88,11 +85,14 @@ class MosaicVideo:
         frame_index: int,
         detections: Detections,
         source_size: tuple[int, int],
+        t_ns: int,
         age_ms: float | None = None,
     ) -> None:
-        """`detections` are in pixels of the source, which is `source_size` (width, height)."""
+        """`detections` are in pixels of the source, which is `source_size` (width, height).
+
+        `t_ns` is the capture time, or any one clock that all cameras share."""
         is_shown = (detections.track_id >= 0) | (detections.score >= self._min_score)
-        result = _Result(detections[is_shown], source_size, age_ms)
+        result = _Result(detections[is_shown], source_size, t_ns, age_ms)
         _remember(self._results[camera], frame_index, result)
         self._pair(camera, frame_index)
 
@@ -114,10 +114,10 @@ class MosaicVideo:
     def _pair(self, camera: str, frame_index: int) -> None:
         if frame_index not in self._images[camera] or frame_index not in self._results[camera]:
             return
-        image = self._images[camera].pop(frame_index)
+        jpeg = self._images[camera].pop(frame_index)
         result = self._results[camera].pop(frame_index)
-        shot = _Shot(camera, frame_index, image, result)
-        self._write(self._timeline.add(camera, image.t_ns, shot))
+        shot = _Shot(camera, frame_index, jpeg, result)
+        self._write(self._timeline.add(camera, result.t_ns, shot))
 
     def _write(self, ticks: Iterable[Mapping[str, _Shot]]) -> None:
         for shots in ticks:
@@ -136,7 +136,7 @@ class MosaicVideo:
 
     def _draw(self, shot: _Shot) -> Picture:
         """The shot's picture at the size of its cell, with everything painted on it."""
-        canvas = decode_jpeg(shot.image.jpeg)
+        canvas = decode_jpeg(shot.jpeg)
         letterbox = LetterBox(*shot.result.source_size, canvas.shape[1], canvas.shape[0])
         width, height = letterbox.content_size
         picture = resize(canvas[:height, :width], fit_size((width, height), self._mosaic.cell_size))

@@ -26,13 +26,15 @@ class Timeline(Generic[Item]):
     32 items; one that is further behind counts as gone until it is back.
     """
 
-    def __init__(self, cameras: Sequence[str]) -> None:
+    def __init__(self, cameras: Sequence[str], fps: float | None = None) -> None:
+        """`fps` overrides the rate of the fastest camera."""
         self._waiting: dict[str, list[tuple[int, Item]]] = {camera: [] for camera in cameras}
         self._shown: dict[str, tuple[int, Item]] = {}
         self._origin_ns = 0
         self._lead_ns = 0  # from the origin to the first tick
         self._count = 0  # ticks since the origin
-        self._fps: Fraction | None = None
+        self._wanted_fps = fps
+        self._fps: Fraction | None = None  # from the first tick on
 
     @property
     def fps(self) -> Fraction:
@@ -57,11 +59,16 @@ class Timeline(Generic[Item]):
             yield self._tick()
 
     def _begin(self) -> None:
-        rates = [rate for queue in self._waiting.values() if (rate := _rate(queue))]
-        self._fps = max(rates, default=_FALLBACK_FPS)
+        self._fps = self._choose_fps()
         self._origin_ns = self._first_waiting_ns()
         starts_ns = [queue[0][0] - self._origin_ns for queue in self._waiting.values() if queue]
         self._lead_ns = _quiet_phase_ns(starts_ns, round(1_000_000_000 / self._fps))
+
+    def _choose_fps(self) -> Fraction:
+        if self._wanted_fps is not None:
+            return Fraction(self._wanted_fps).limit_denominator(1001)
+        rates = [rate for queue in self._waiting.values() if (rate := _rate(queue))]
+        return max(rates, default=_FALLBACK_FPS)
 
     def _is_settled(self) -> bool:
         """Every camera has an item beyond the next tick."""

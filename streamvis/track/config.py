@@ -11,25 +11,31 @@ class TrackerConfig(ConfigModel):
     """The thresholds of the two-stage association; the defaults suit 5 to 30 frames a second."""
 
     high_score: float = Field(
-        0.4, ge=0, le=1, description="A detection this sure may start a track."
+        default=0.4, ge=0, le=1, description="A detection this sure may start a track."
     )
     low_score: float = Field(
-        0.1, ge=0, le=1, description="A detection this sure may continue one; below, it is ignored."
+        default=0.1,
+        ge=0,
+        le=1,
+        description="A detection this sure may continue one; below, it is ignored.",
     )
     match_iou: float = Field(
-        0.2, gt=0, le=1, description="Least overlap of a sure detection with its predicted box."
+        default=0.2,
+        gt=0,
+        le=1,
+        description="Least overlap of a sure detection with its predicted box.",
     )
     low_match_iou: float = Field(
-        0.4, gt=0, le=1, description="The same for an unsure one, which has to fit better."
+        default=0.4, gt=0, le=1, description="The same for an unsure one, which has to fit better."
     )
     min_hits: int = Field(
-        2, ge=1, description="Frames in a row an object is seen in before it gets an id."
+        default=2, ge=1, description="Frames in a row an object is seen in before it gets an id."
     )
     max_lost: DurationNs = Field(
-        1_000_000_000, ge=0, description="How long an object may hide and keep its id."
+        default=1_000_000_000, ge=0, description="How long an object may hide and keep its id."
     )
     merge_classes: tuple[tuple[str, ...], ...] = Field(
-        (("car", "bus", "truck"), ("bicycle", "motorcycle")),
+        default=(("car", "bus", "truck"), ("bicycle", "motorcycle")),
         description="Classes that a detector confuses on one and the same object.",
     )
 

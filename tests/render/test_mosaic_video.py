@@ -41,8 +41,8 @@ def see(num_boxes: int, track_id: int = 1) -> Detections:
 
 def feed(video: MosaicVideo, frames: Iterable[tuple[str, int]]) -> None:
     for camera, k in frames:
-        video.see_image(camera, k, canvas(20 + 4 * k), k * FRAME_NS)
-        video.see_detections(camera, k, see(0), SOURCE_SIZE)
+        video.see_image(camera, k, canvas(20 + 4 * k))
+        video.see_detections(camera, k, see(0), SOURCE_SIZE, k * FRAME_NS)
 
 
 def read(path: Path) -> list[Picture]:
@@ -100,9 +100,9 @@ def test_the_order_of_arrival_does_not_matter(path: Path) -> None:
     mixed = make(path.with_name("mixed.mp4"))
     for kind, camera, k in halves:
         if kind == "image":
-            mixed.see_image(camera, k, canvas(20 + 4 * k), k * FRAME_NS)
+            mixed.see_image(camera, k, canvas(20 + 4 * k))
         else:
-            mixed.see_detections(camera, k, see(0), SOURCE_SIZE)
+            mixed.see_detections(camera, k, see(0), SOURCE_SIZE, k * FRAME_NS)
     mixed.close()
     assert mixed.path.read_bytes() == straight.path.read_bytes()
     assert mixed.still_path.read_bytes() == straight.still_path.read_bytes()
@@ -112,8 +112,8 @@ def test_boxes_land_on_the_picture(path: Path) -> None:
     """Source 1280x720 to a cell of 160x90: an eighth."""
     video = make(path)
     for k in range(4):
-        video.see_image("front", k, canvas(0), k * FRAME_NS)
-        video.see_detections("front", k, see(1), SOURCE_SIZE)
+        video.see_image("front", k, canvas(0))
+        video.see_detections("front", k, see(1), SOURCE_SIZE, k * FRAME_NS)
     video.close()
     cell = cv2.imread(str(video.still_path))[4:94, 4:164].max(axis=2)
     assert (cell[70, [80, 119]] > 150).all()  # the left and the right edge
@@ -124,8 +124,8 @@ def test_the_still_is_the_fullest_tick_past_the_first_quarter(path: Path) -> Non
     counts = [9, 9, 0, 1, 2, 6, 6, 0, 3, 2, 1, 0]
     video = make(path)
     for k, count in enumerate(counts):
-        video.see_image("front", k, canvas(10 * k), k * FRAME_NS)
-        video.see_detections("front", k, see(count), SOURCE_SIZE)
+        video.see_image("front", k, canvas(10 * k))
+        video.see_detections("front", k, see(count), SOURCE_SIZE, k * FRAME_NS)
     assert video.close() == len(counts)
     still = cv2.imread(str(video.still_path))
     assert np.median(still[10:40, 10:60]) == pytest.approx(
@@ -140,8 +140,8 @@ def test_weak_detections_are_shown_only_on_tracks(path: Path) -> None:
         weak = Detections(
             see(1).xyxy, np.array([0.1], np.float32), see(1).class_id, np.array([track_id])
         )
-        video.see_image("front", 0, canvas(0), 0)
-        video.see_detections("front", 0, weak, SOURCE_SIZE)
+        video.see_image("front", 0, canvas(0))
+        video.see_detections("front", 0, weak, SOURCE_SIZE, 0)
         video.close()
         pictures.append(cv2.imread(str(video.still_path))[4:94, 4:164])
     assert pictures[0][:60].max() < 20
@@ -161,8 +161,8 @@ def test_a_camera_that_ends_and_one_that_never_comes(path: Path) -> None:
 def test_halves_that_never_meet_do_not_pile_up(path: Path) -> None:
     video = make(path)
     for k in range(500):
-        video.see_image("front", k, canvas(0), k * FRAME_NS)
-        video.see_detections("left", k, see(0), SOURCE_SIZE)
+        video.see_image("front", k, canvas(0))
+        video.see_detections("left", k, see(0), SOURCE_SIZE, k * FRAME_NS)
     waiting = [*video._images.values(), *video._results.values()]
     assert max(map(len, waiting)) == 64
     assert video.close() == 0
@@ -188,7 +188,7 @@ def test_a_place_that_cannot_be_written_is_found_at_once(path: Path) -> None:
 
 def test_a_broken_picture_is_named(path: Path) -> None:
     video = make(path)
-    video.see_image("front", 0, b"not a picture", 0)
-    video.see_detections("front", 0, see(0), SOURCE_SIZE)
+    video.see_image("front", 0, b"not a picture")
+    video.see_detections("front", 0, see(0), SOURCE_SIZE, 0)
     with pytest.raises(WireError, match="should be a JPEG"):
         video.close()

@@ -47,6 +47,13 @@ def test_rates_are_round_numbers(period_ms: float, fps: Fraction) -> None:
     assert timeline.fps == fps
 
 
+def test_a_wanted_rate_overrides() -> None:
+    timeline: Timeline[int] = Timeline(["a"], fps=5)
+    ticks = [t for t_ms, c, i in at_rate("a", 100, 3000) for t in timeline.add(c, t_ms * MS, i)]
+    assert timeline.fps == 5
+    assert [tick["a"] for tick in ticks[:4]] == [1, 3, 5, 7]
+
+
 def test_jitter_moves_nothing() -> None:
     jitter = [0, 17, -14, 9, -18, 3, -9, 14, -2, 18]
     events = [(100 * k + jitter[k % 10], "a", k) for k in range(60)]
