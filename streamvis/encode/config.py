@@ -1,0 +1,46 @@
+"""What a user may say about the encoder. Loads without torch: cameras read it too."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from streamvis.config.model import ConfigModel, LocalPath
+
+TILE_PX = 64
+
+
+class EncoderConfig(ConfigModel):
+    name: str = "sv_tiny"
+    """`sv_tiny`, or `timm/<name>` for a HieraDet, Hiera or ViT of timm."""
+
+    weights: LocalPath | None = None
+    """None: the bundled file for sv_tiny, timm's own download for timm/*."""
+
+    input_size: tuple[int, int] = (640, 384)
+    """(width, height) px, multiples of the tile."""
+
+    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the processor computes in it, else fp32."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of the process that hosts the encoder; None: all cores."""
+
+    @property
+    def tile_px(self) -> int:
+        return TILE_PX
+
+    @model_validator(mode="after")
+    def _check(self) -> EncoderConfig:
+        if self.name != "sv_tiny" and not self.name.removeprefix("timm/") != self.name:
+            raise ValueError(f"name must be sv_tiny or timm/<name>, got {self.name!r}")
+        width, height = self.input_size
+        if min(width, height) < TILE_PX or width % TILE_PX or height % TILE_PX:
+            near = [max(1, round(side / TILE_PX)) * TILE_PX for side in self.input_size]
+            raise ValueError(
+                f"input_size must be multiples of the {TILE_PX} px tile, got {width}x{height}; "
+                f"the nearest is {near[0]}x{near[1]}"
+            )
+        return self
