@@ -1,4 +1,4 @@
-"""The sending side of an XPUB socket: it knows what it lost, and can wait instead."""
+"""The sending side of an XPUB socket: it knows when it loses, and can wait instead."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ _SLICE_MS = 100  # how soon a changed patience_s is seen
 
 
 class Outlet:
-    """Sends to every subscriber, or counts that one of them had no room.
+    """Sends to every subscriber, or counts that the queue of one of them ran over.
 
     libzmq drops for a slow subscriber in silence. With XPUB_NODROP it says so instead; the
-    message then goes out once more to those that have room.
+    message then goes out once more to those that have room. From there until the slow one has
+    read half of its queue libzmq leaves it out, unsaid: it counts the gap itself.
     """
 
     def __init__(self, socket: zmq.Socket[bytes], patience_s: float = 0.0) -> None:
         """`patience_s` is how long to wait for a full subscriber; 0 drops at once (live)."""
         self.patience_s = patience_s
-        self.num_dropped = 0  # messages that at least one subscriber did not get
+        self.num_overflows = 0
         self._socket = socket
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)
         self._socket.setsockopt(zmq.SNDTIMEO, _SLICE_MS)
@@ -32,7 +33,7 @@ class Outlet:
     def send(self, parts: Sequence[Any]) -> None:
         if self._try(parts, zmq.DONTWAIT) or self._wait_and_send(parts):
             return
-        self.num_dropped += 1
+        self.num_overflows += 1
         self._socket.setsockopt(zmq.XPUB_NODROP, 0)
         self._try(parts, zmq.DONTWAIT)
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)
@@ -45,10 +46,10 @@ class Outlet:
             if self._try(parts, 0):
                 return True
         log.warning(
-            "a subscriber took nothing for %.0f s: from here on what it does not take is dropped",
+            "a subscriber took nothing for %.1f s: from here on what it does not take is dropped",
             self.patience_s,
         )
-        self.patience_s = 0
+        self.patience_s = 0.0
         return False
 
     def _try(self, parts: Sequence[Any], flags: int) -> bool:

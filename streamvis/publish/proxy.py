@@ -24,7 +24,9 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 50
 _BURST = 64  # messages forwarded before the observers' clocks are looked at again
-_DRAIN_S = 2.0
+_QUIET_S = 2.0  # without a message and without a goodbye: the workers are dead
+_DRAIN_S = 10.0
+_FAREWELL_S = 1.0  # even a slow subscriber should learn that it is over
 _LINGER_MS = 1000
 _LOSSLESS_PATIENCE_S = 10.0
 _SEND_BUFFER_BYTES = 1 << 18  # what lies in the kernel is old news that no queue limit counts
@@ -77,7 +79,6 @@ class Proxy:
 
     def stop(self) -> None:
         """Forward what the workers already sent, let the observers finish, close."""
-        self._outlet.patience_s = min(self._outlet.patience_s, _DRAIN_S)
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
@@ -89,9 +90,9 @@ class Proxy:
         return self._thread.is_alive()
 
     @property
-    def num_dropped(self) -> int:
-        """Messages that at least one subscriber was too slow for."""
-        return self._outlet.num_dropped
+    def num_overflows(self) -> int:
+        """How often a subscriber's queue ran over; what it missed it counts as gaps."""
+        return self._outlet.num_overflows
 
     @property
     def num_subscribers(self) -> int:
@@ -124,6 +125,7 @@ class Proxy:
             while not self._stopping.is_set():
                 self._turn(poller)
             self._drain(poller)
+            self._outlet.patience_s = _FAREWELL_S
             for observer in self._observers:
                 self._publish(observer.finish())
         finally:
@@ -141,12 +143,14 @@ class Proxy:
         return self._workers in ready
 
     def _drain(self, poller: zmq.Poller) -> None:
-        deadline = monotonic() + _DRAIN_S
-        while monotonic() < deadline:
-            if not self._turn(poller) and not self._open_epochs:
+        """Forward until every worker has said goodbye and nothing is left."""
+        start = last = monotonic()
+        while monotonic() - start < _DRAIN_S and monotonic() - last < _QUIET_S:
+            if self._turn(poller):
+                last = monotonic()
+            elif not self._open_epochs:
                 return
-        if self._open_epochs:
-            log.warning("%d workers ended without a goodbye", len(self._open_epochs))
+        log.warning("%d workers ended without a goodbye", len(self._open_epochs))
 
     def _count_subscriptions(self) -> None:
         with self._subscribed:

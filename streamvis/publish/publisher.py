@@ -17,6 +17,7 @@ from streamvis.wire import AnyMessage, DetMessage, EmbMessage, ImgMessage, Origi
 BYE = b"bye"  # [BYE, epoch] tells the proxy that nothing more comes; it is not forwarded
 
 _LINGER_MS = 2000
+_QUEUE_LENGTH = 64  # messages towards the proxy; it waits in them only when it has to
 _LOSSLESS_PATIENCE_S = 20.0  # longer than the proxy's own, so that it is the one to give up
 
 
@@ -40,8 +41,10 @@ class Publisher:
         self.origin = Origin.here(pipeline, epoch)
         self._seq: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._socket = context.socket(zmq.XPUB)
-        self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
-        self._outlet = Outlet(self._socket, _LOSSLESS_PATIENCE_S if is_lossless else 0.0)
+        patience_s = _LOSSLESS_PATIENCE_S if is_lossless else 0.0
+        self._socket.setsockopt(zmq.LINGER, _LINGER_MS + round(patience_s * 1000))
+        self._socket.setsockopt(zmq.SNDHWM, _QUEUE_LENGTH)
+        self._outlet = Outlet(self._socket, patience_s)
         self._connect(endpoint, timeout_s)
 
     @property
@@ -49,9 +52,9 @@ class Publisher:
         return self.origin.epoch
 
     @property
-    def num_dropped(self) -> int:
-        """Messages the proxy had no room for."""
-        return self._outlet.num_dropped
+    def num_overflows(self) -> int:
+        """How often the proxy fell so far behind that messages were dropped."""
+        return self._outlet.num_overflows
 
     def send(self, result: FrameResult) -> None:
         """Publish one frame's `det` and `emb` messages."""

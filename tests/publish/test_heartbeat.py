@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from wire_samples import ORIGIN, make_messages
+
+from streamvis import wire
+from streamvis.publish.heartbeat import Heart
+from streamvis.wire import CameraState, LastSeq
+
+SECOND = 1_000_000_000
+
+
+def test_it_beats_once_a_period() -> None:
+    heart = Heart(ORIGIN, SECOND)
+    now = 5 * SECOND
+    beats = [list(heart.tick(now + ms * 1_000_000)) for ms in range(0, 3000, 100)]
+    assert [len(beat) for beat in beats] == [1, *[0] * 9] * 3
+    assert [beat[0].seq for beat in beats if beat] == [0, 1, 2]
+
+
+def test_it_tells_the_last_seq_of_every_topic() -> None:
+    heart = Heart(ORIGIN, SECOND)
+    for message in make_messages().values():
+        assert not list(heart.see(wire.peek(wire.encode(message))))
+    (beat,) = heart.tick(SECOND)
+    assert beat.last_seq["sv1/det/av_4cam/front/"] == LastSeq(ORIGIN.epoch, 4)
+    assert len(beat.last_seq) == len(make_messages())
+
+
+def test_it_tells_the_cameras_states_and_the_end() -> None:
+    heart = Heart(ORIGIN, SECOND, config_hash="abc")
+    heart.set_camera("front", "live", 10.0)
+    heart.set_camera("left", "lost")
+    (beat,) = heart.finish()
+    assert beat.cameras == {"front": CameraState("live", 10.0), "left": CameraState("lost", None)}
+    assert (beat.config_hash, beat.is_stopped) == ("abc", True)

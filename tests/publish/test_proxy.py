@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import logging
+import socket
+import stat
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import zmq
+from endpoint import WAIT_S, endpoint
+from wire_samples import make_result
+
+from streamvis.client import DetMessage, Heartbeat, ImgMessage
+from streamvis.errors import AddressError
+from streamvis.publish.config import PublishConfig
+from streamvis.publish.outlet import Outlet
+from streamvis.publish.proxy import Proxy
+from streamvis.publish.publisher import Publisher
+from streamvis.publish.sync import SyncJoiner
+from streamvis.wire import Origin
+
+BIG = b"\xff" * 20_000  # a picture: fills the kernel's buffers soon
+
+
+def test_every_result_reaches_every_subscriber_in_order(tmp_path: Path) -> None:
+    with endpoint(tmp_path) as e, e.subscriber("det") as one, e.subscriber("det", "emb") as two:
+        with e.publisher() as publisher:
+            for i in range(20):
+                publisher.send(make_result(i))
+        e.proxy.stop()
+        assert [m.frame_index for m in one] == list(range(20))
+        assert Counter(m.kind for m in two) == {"det": 20, "emb": 20}
+        assert not one.gaps
+        assert not two.gaps
+
+
+def test_the_camera_filter_and_the_kind_filter(tmp_path: Path) -> None:
+    with endpoint(tmp_path) as e, e.subscriber("emb", cameras=["cam1"]) as sub:
+        with e.publisher() as publisher:
+            for camera in ("cam1", "cam10", "cam2"):
+                publisher.send(make_result(0, camera))
+        e.proxy.stop()
+        assert [(m.kind, m.camera) for m in sub] == [("emb", "cam1")]
+        assert not sub.gaps
+
+
+def test_two_workers_have_epochs_of_their_own(tmp_path: Path) -> None:
+    with endpoint(tmp_path) as e, e.subscriber() as sub:
+        for _ in range(2):  # the second worker replaces the first
+            with e.publisher() as publisher:
+                publisher.send(make_result(0))
+                publisher.send(make_result(1))
+        e.proxy.stop()
+        messages = list(sub)
+        assert [m.seq for m in messages] == [0, 1, 0, 1]
+        assert len({m.epoch for m in messages}) == 2
+        assert sub.num_restarts == 1
+        assert not sub.gaps
+
+
+def test_heartbeats_find_what_was_lost_at_the_tail(tmp_path: Path) -> None:
+    """A subscriber that filters nothing out, but whose messages never came."""
+    with endpoint(tmp_path) as e, e.subscriber("hb") as sub:
+        with e.publisher() as publisher:
+            publisher.send(make_result(0))
+        e.proxy.stop()
+        last = list(sub)[-1]
+        assert isinstance(last, Heartbeat)
+        assert last.is_stopped
+        assert last.last_seq["sv1/det/av_4cam/front/"].seq == 0
+
+
+def test_observers_publish_beside_the_results(tmp_path: Path) -> None:
+    joiner = SyncJoiner(Origin.here("av_4cam"), ["front", "left"], 0)
+    with endpoint(tmp_path, observers=[joiner]) as e, e.subscriber("det", "sync", "hb") as sub:
+        with e.publisher() as publisher:
+            for camera in ("front", "left"):
+                publisher.send(make_result(3, camera))
+        e.proxy.stop()
+        messages = list(sub)
+        results = [m.kind for m in messages if m.kind != "hb"]
+        assert results == ["det", "det", "sync"]
+        assert messages[-1].last_seq["sv1/sync/av_4cam/*/"].seq == 0
+
+
+def test_a_message_that_cannot_be_read_is_counted_not_forwarded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with endpoint(tmp_path) as e, e.subscriber() as sub:
+        with e.publisher() as publisher:
+            publisher._socket.send_multipart([b"sv1/det/av_4cam/front/", b"nonsense"])
+            publisher.send(make_result(0))
+        e.proxy.stop()
+        assert [m.frame_index for m in sub] == [0]
+        assert e.proxy.num_bad == 1
+        assert "was not forwarded" in caplog.text
+
+
+def test_a_slow_subscriber_loses_and_is_counted_others_do_not(tmp_path: Path) -> None:
+    address = f"pub+bind:ipc://{tmp_path}/public"
+    with (
+        endpoint(tmp_path, address=address, hwm=4) as e,
+        e.subscriber("img") as slow,
+        e.subscriber("img") as fast,
+    ):
+        with e.publisher() as publisher:
+            for i in range(200):
+                publisher.send_image("front", i, BIG)
+                assert next(fast).seq == i
+        assert e.proxy.num_overflows > 0
+        assert not fast.gaps
+        with stopping(e.proxy):
+            got = len(list(slow))
+        assert 0 < got < 200
+        assert sum(slow.gaps.values()) == 200 - got
+
+
+def test_lossless_waits_for_a_slow_subscriber(tmp_path: Path) -> None:
+    address = f"pub+bind:ipc://{tmp_path}/public"
+    with endpoint(tmp_path, address=address, hwm=4, is_lossless=True) as e:
+        with e.subscriber("img") as slow:
+
+            def publish() -> None:
+                with e.publisher() as publisher:
+                    for i in range(400):
+                        publisher.send_image("front", i, BIG)
+
+            worker = threading.Thread(target=publish)
+            worker.start()
+            worker.join(timeout=0.3)
+            assert worker.is_alive(), "nothing slowed the worker down: the test shows nothing"
+            seqs = [next(slow).seq for _ in range(400)]
+            worker.join(WAIT_S)
+        assert seqs == list(range(400))
+        assert e.proxy.num_overflows == 0
+
+
+def test_lossless_gives_up_on_a_subscriber_that_sleeps(caplog: pytest.LogCaptureFixture) -> None:
+    with zmq.Context() as context, context.socket(zmq.XPUB) as xpub, context.socket(zmq.SUB) as sub:
+        for side in (xpub, sub):
+            side.setsockopt(zmq.LINGER, 0)
+            side.set_hwm(1)
+        xpub.bind("inproc://results")
+        sub.subscribe(b"")
+        sub.connect("inproc://results")
+        assert xpub.poll(WAIT_S * 1000)
+        outlet = Outlet(xpub, patience_s=0.2)
+        with caplog.at_level(logging.WARNING):
+            for i in range(10):
+                outlet.send([b"topic", bytes([i])])
+        assert outlet.patience_s == 0
+        assert outlet.num_overflows == 1
+        assert len(caplog.records) == 1
+        assert [sub.recv_multipart()[1] for _ in range(2)] == [b"\0", b"\1"]
+
+
+def test_subscribers_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
+    with endpoint(tmp_path) as e:
+        assert e.proxy.wait_for_subscribers(0, 0)
+        assert not e.proxy.wait_for_subscribers(1, 0.01)
+        with e.subscriber("det", "emb", "stat"), e.subscriber("hb"):
+            assert e.proxy.num_subscribers == 2
+        with e.proxy._subscribed:
+            assert e.proxy._subscribed.wait_for(lambda: e.proxy.num_subscribers == 0, WAIT_S)
+
+
+def test_stop_before_start_and_twice_is_fine(tmp_path: Path) -> None:
+    with zmq.Context() as context:
+        proxy = Proxy(PublishConfig(), f"ipc://{tmp_path}/workers", context)
+        proxy.stop()
+        proxy.stop()
+
+
+def test_nothing_is_left_behind_and_the_same_path_serves_again(tmp_path: Path) -> None:
+    for _ in range(3):
+        with endpoint(tmp_path, address=f"ipc://{tmp_path}/public") as e, e.subscriber() as sub:
+            for name in ("workers", "public"):
+                assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+            e.proxy.stop()
+            assert not list(sub)
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_dead_processs_socket_file_is_taken_over(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "public"))  # never listens, as after a kill
+    with endpoint(tmp_path, address=f"ipc://{tmp_path}/public") as e, e.subscriber():
+        pass
+
+
+def test_a_living_processs_socket_file_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "public"
+    with socket.socket(socket.AF_UNIX) as alive:
+        alive.bind(str(path))
+        alive.listen()
+        with pytest.raises(AddressError, match="in use by another process"):
+            start(tmp_path, f"ipc://{path}")
+        assert path.exists()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "public"
+    path.write_text("precious")
+    with pytest.raises(AddressError, match="not a socket"):
+        start(tmp_path, f"ipc://{path}")
+    assert path.read_text() == "precious"
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(AddressError, match=rf"127\.0\.0\.1:{port} is in use.*another port"):
+            start(tmp_path, f"tcp://127.0.0.1:{port}")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        ("ipc:///no/such/folder/public", "folder that does not exist"),
+        ("ipc:///tmp/" + "x" * 200, "too long"),
+        ("tcp://192.0.2.1:7700", "no address of this host"),
+    ],
+)
+def test_an_address_that_cannot_be_bound_is_explained(
+    tmp_path: Path, address: str, sentence: str
+) -> None:
+    with pytest.raises(AddressError, match=sentence):
+        start(tmp_path, address)
+
+
+def test_a_worker_without_a_proxy_says_so(tmp_path: Path) -> None:
+    with zmq.Context() as context, pytest.raises(AddressError, match="no proxy answers"):
+        Publisher("av_4cam", f"ipc://{tmp_path}/nobody", context, timeout_s=0.05)
+
+
+def test_pictures_are_numbered_apart_from_results(tmp_path: Path) -> None:
+    with endpoint(tmp_path) as e, e.subscriber("det", "img") as sub:
+        with e.publisher(epoch="e" * 32) as publisher:
+            publisher.send(make_result(7))
+            publisher.send_image("front", 7, b"jpeg")
+        e.proxy.stop()
+        found, picture = sub
+        assert isinstance(found, DetMessage)
+        assert isinstance(picture, ImgMessage)
+        assert (found.seq, picture.seq, picture.jpeg) == (0, 0, b"jpeg")
+        assert found.epoch == picture.epoch == "e" * 32
+
+
+@contextmanager
+def stopping(proxy: Proxy) -> Iterator[None]:
+    """Stop while the subscribers read."""
+    thread = threading.Thread(target=proxy.stop)
+    thread.start()
+    yield
+    thread.join()
+
+
+def start(folder: Path, address: str) -> None:
+    """Raises AddressError; the context ends, so nothing stayed open."""
+    with zmq.Context() as context:
+        config = PublishConfig(address=address, insecure=True)
+        Proxy(config, f"ipc://{folder}/workers", context).start()
