@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,15 @@ class Camera:
     def to_optical(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """World points [..., 3] -> optical frame [..., 3]."""
         return (points - self.position) @ self.rotation
+
+    def may_see(self, centre: NDArray[np.floating], radius: ArrayLike) -> NDArray[np.bool_]:
+        """[N] whether a ball around a world point [N, 3] reaches into the view."""
+        x, y, z = np.moveaxis(self.to_optical(centre), -1, 0)
+        seen = z > -np.asarray(radius)
+        for side, half in zip((x, y), self.centre_px, strict=True):
+            tan = half / self.focal_px
+            seen &= np.abs(side) - z * tan < radius * np.hypot(1, tan)
+        return np.asarray(seen)
 
     def project(self, optical: NDArray[np.floating]) -> NDArray[np.float64]:
         """Optical points [..., 3] in front of the camera -> pixels [..., 2]."""

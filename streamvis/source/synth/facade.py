@@ -80,6 +80,7 @@ def facade(rng: np.random.Generator, style: Style) -> Texture:
         for column in range(style.bays):
             _window(front, rng, style, (column + 0.5) * bay, base + 0.75)
     _ground_floor(front, rng, style, bay)
+    front.shade(0, HEIGHT_M - 0.5, WIDTH_M, 0.5, 0.85)
     # Dirt gathers at the foot, and rain streaks the rest.
     rise = np.linspace(0, HEIGHT_M, len(front.image))[::-1]
     front.image *= (1 - 0.22 * np.exp(-rise / 0.6))[:, None, None].astype(np.float32)

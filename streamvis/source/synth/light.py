@@ -32,7 +32,7 @@ class Light:
     def random(rng: np.random.Generator) -> Light:
         elevation = np.radians(rng.uniform(34, 56))
         side = rng.choice([-1, 1])
-        azimuth = side * np.radians(rng.uniform(35, 75))  # across the street, from ahead
+        azimuth = side * np.radians(rng.uniform(40, 150))  # never straight along the street
         to_sun = np.array(
             [
                 np.cos(elevation) * np.cos(azimuth),
@@ -40,17 +40,17 @@ class Light:
                 np.sin(elevation),
             ]
         )
-        clear = rng.uniform(0.55, 1.0)
+        clear = rng.uniform(0.6, 1.0)
         warm = np.array([1.0, 0.93, 0.82], np.float32) ** rng.uniform(0.6, 1.8)
         cool = np.array([0.62, 0.78, 1.0], np.float32) ** clear
-        haze = np.array([0.74, 0.82, 0.92], np.float32) * rng.uniform(0.85, 1.0)
+        haze = np.array([0.60, 0.72, 0.90], np.float32) * rng.uniform(0.85, 1.05)
         return Light(
             to_sun,
-            (1.75 * clear * warm).astype(np.float32),
-            (0.62 * (1.4 - 0.4 * clear) * cool).astype(np.float32),
-            (0.26 * warm).astype(np.float32),
+            (2.5 * clear * warm).astype(np.float32),
+            (0.62 * (1.5 - 0.5 * clear) * cool).astype(np.float32),
+            (0.22 * warm).astype(np.float32),
             haze,
-            float(rng.uniform(320, 700)),
+            float(rng.uniform(450, 900)),
             _panorama(rng, to_sun, clear, haze),
         )
 
@@ -82,7 +82,7 @@ def _panorama(
     height, width = 256, 1024
     rise = (1 - (np.arange(height, dtype=np.float32) + 0.5) / height) * (np.pi / 2)
     turn = (np.arange(width, dtype=np.float32) + 0.5) / width * 2 * np.pi
-    zenith = np.array([0.16, 0.36, 0.78], np.float32) * (0.6 + 0.4 * clear)
+    zenith = np.array([0.09, 0.25, 0.66], np.float32) * (0.6 + 0.4 * clear)
     blend = (np.sin(rise) ** 0.55)[:, None, None]
     sky = haze * (1 - blend) + zenith * blend
     # Clouds lie on a flat ceiling, so they shrink towards the horizon.
@@ -98,7 +98,7 @@ def _panorama(
         borderMode=cv2.BORDER_WRAP,
     )
     cover = np.clip((cloud + 0.55 - 0.55 * clear) * 2.6, 0, 1) * np.clip(rise / 0.10, 0, 1)[:, None]
-    lit = (1.02 - 0.22 * np.clip(cloud, 0, 1))[..., None] * np.array([1.0, 0.99, 0.97], np.float32)
+    lit = (1.15 - 0.35 * np.clip(cloud, 0, 1))[..., None] * np.array([1.0, 0.99, 0.97], np.float32)
     sky = sky * (1 - 0.92 * cover[..., None]) + 0.92 * cover[..., None] * lit
     direction = np.stack(
         [np.cos(rise)[:, None] * np.cos(turn), np.cos(rise)[:, None] * np.sin(turn),
@@ -140,11 +140,14 @@ class ShadowMap:
         np.maximum.at(heights.reshape(-1), found.pixel, found.nearness)
         return heights
 
-    def lit(self, heights: Floats, points: Floats) -> Floats:
-        """Share of the sun [H, W] that reaches world points [H, W, 3]."""
+    def lit(self, heights: Floats, points: Floats, facing: Floats) -> Floats:
+        """Share of the sun [H, W] that reaches world points [H, W, 3] whose surfaces meet it at
+        the cosine `facing`."""
         sun = points @ self._axes.T.astype(np.float32)
         column, row = ((sun[..., i] - self._origin[i]) / SHADOW_TEXEL_M - 0.5 for i in (0, 1))
-        own = sun[..., 2] + np.float32(_FAR_BELOW_M)
+        # A surface at a slant changes height within a texel, and must not shade itself.
+        slack = np.float32(0.05) + SHADOW_TEXEL_M * np.minimum(1 / np.maximum(facing, 0.05) - 1, 6)
+        own = (sun[..., 2] + np.float32(_FAR_BELOW_M) + slack).astype(np.float32)
         total = np.zeros(own.shape, np.float32)
         for dx, dy in ((-0.9, -0.4), (0.4, -0.9), (0.9, 0.4), (-0.4, 0.9)):
             near = cv2.remap(

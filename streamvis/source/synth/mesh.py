@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from streamvis.source.synth.camera import Camera
 
 Floats = NDArray[np.float32]
 Colour = tuple[float, float, float]  # reflectance of red, green, blue, linear, 0 to 1
@@ -38,6 +41,9 @@ class Mesh:
     def __len__(self) -> int:
         return len(self.owner)
 
+    def __getitem__(self, rows: NDArray[np.intp]) -> Mesh:
+        return Mesh(self.vertex[rows], self.colour[rows], self.material[rows], self.owner[rows])
+
     def placed(self, x: float, y: float, yaw: float = 0.0, z: float = 0.0) -> Mesh:
         """Turned left by `yaw` radians about z, then moved."""
         cos, sin = np.cos(yaw), np.sin(yaw)
@@ -54,6 +60,34 @@ class Mesh:
 
     def owned_by(self, track_id: int) -> Mesh:
         return replace(self, owner=np.full(len(self), track_id, np.int32))
+
+
+CLUSTER_M = 12.0
+
+
+class Clusters:
+    """A standing mesh sorted into cells of the ground, so that most of it is skipped at once."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        cell = np.floor(mesh.vertex[..., :2].mean(1) / CLUSTER_M).astype(np.int64)
+        key = cell[:, 0] * 100_000 + cell[:, 1]
+        order = np.argsort(key, kind="stable")
+        self._mesh = mesh[order]
+        _, start = np.unique(key[order], return_index=True)
+        self._rows = np.split(np.arange(len(mesh)), start[1:])
+        ball = [_ball(self._mesh.vertex[rows, :, POSITION]) for rows in self._rows]
+        self._centre = np.array([centre for centre, _ in ball])
+        self._radius = np.array([radius for _, radius in ball])
+
+    def seen_by(self, camera: Camera) -> Mesh:
+        """The cells that reach into a camera's view."""
+        shown = np.flatnonzero(camera.may_see(self._centre, self._radius))
+        return self._mesh[np.concatenate([self._rows[k] for k in shown])]
+
+
+def _ball(points: Floats) -> tuple[Floats, float]:
+    low, high = points.min((0, 1)), points.max((0, 1))
+    return (low + high) / 2, float(np.linalg.norm(high - low) / 2)
 
 
 def merge(meshes: Iterable[Mesh]) -> Mesh:
@@ -164,12 +198,38 @@ def capsules(
         side[:, None] * np.cos(turn)[:, None] + other[:, None] * np.sin(turn)[:, None]
     )  # [N, sides + 1, 3]
     rings, normals = [], []
-    for base, radius, lift in ((a, ra, -0.95), (a, ra, -0.5), (b, rb, 0.5), (b, rb, 0.95)):
-        width = np.sqrt(1 - lift**2) if abs(lift) > 0.6 else 1.0
-        out = around * width + (axis * (lift if abs(lift) > 0.6 else 0.0))[:, None]
+    for base, radius, lift in (
+        (a, ra, -0.97),
+        (a, ra, -0.7),
+        (a, ra, 0.0),
+        (b, rb, 0.0),
+        (b, rb, 0.7),
+        (b, rb, 0.97),
+    ):
+        out = around * np.sqrt(1 - lift**2) + (axis * lift)[:, None]
         rings.append(base[:, None] + radius[:, None, None] * out)
         normals.append(out)
     return _tube(np.stack(rings, 1), np.stack(normals, 1), surface)
+
+
+class Bar(NamedTuple):
+    """One capsule of a body that is built from many."""
+
+    start: ArrayLike  # [3]
+    end: ArrayLike  # [3]
+    start_radius: float
+    end_radius: float
+    surface: Surface
+
+
+def bars(items: Sequence[Bar], sides: int = 8) -> Mesh:
+    """Capsules of different surfaces at the price of one call: posing a person is all calls."""
+    start, end, start_radius, end_radius, surfaces = zip(*items, strict=True)
+    mesh = capsules(start, end, start_radius, end_radius, Surface(), sides)
+    each = len(mesh) // len(items)
+    colour = np.array([s.colour for s in surfaces], np.float32)
+    material = np.array([(s.texture, s.gloss, s.glow) for s in surfaces], np.float32)
+    return replace(mesh, colour=np.repeat(colour, each, 0), material=np.repeat(material, each, 0))
 
 
 def _tube(ring: NDArray[np.float64], normal: NDArray[np.float64], surface: Surface) -> Mesh:

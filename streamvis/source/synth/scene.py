@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import cv2
@@ -13,16 +14,20 @@ from numpy.typing import NDArray
 
 from streamvis.source.synth import raster, scenery
 from streamvis.source.synth.camera import RIG, Camera, quaternion
+from streamvis.source.synth.crowd import Crowd
 from streamvis.source.synth.light import Light, ShadowMap
-from streamvis.source.synth.mesh import Mesh, merge
+from streamvis.source.synth.mesh import Clusters, Mesh, merge
 from streamvis.source.synth.raster import Fragments, ScreenTriangles
-from streamvis.source.synth.shade import Contact, Seen, shade
-from streamvis.source.synth.town import Builder, Town
+from streamvis.source.synth.shade import Contact, Seen, expose, shade
+from streamvis.source.synth.plan import random_plan
+from streamvis.source.synth.town import TownBuilder
 from streamvis.source.synth.traffic import Body
 
 START_NS = 1_760_000_000_000_000_000  # Unix epoch of every scene's first trigger
 SKY_DEPTH_M = 3000.0
 CONTACT_RADIUS_M = 60.0
+MOVING_REACH_M = 120.0  # what is farther is a handful of pixels
+SHADOW_REACH_M = 20.0
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,18 @@ class StreetScene:
 
     def __init__(self, config: SceneConfig) -> None:
         self.config = config
-        looks, light, layout = (np.random.default_rng([config.seed, k]) for k in range(3))
+        # One stream of chance each, so that more trees do not repaint the cars.
+        looks, light, plan, layout, crowd = (
+            np.random.default_rng([config.seed, k]) for k in range(5)
+        )
+        ids = count(1)
         self._materials = scenery.random_materials(looks)
         self._light = Light.random(light)
-        self._town: Town = Builder(layout, self._materials, config.duration_s).build()
-        self._standing = merge(
-            [self._town.ground, self._town.scenery, *(b.mesh for b in self._town.fixtures)]
-        )
+        self._plan = random_plan(plan, config.duration_s)
+        self._town = TownBuilder(layout, self._materials, self._plan, ids).build()
+        self._actors = Crowd(crowd, self._plan, ids).gather()
+        labelled = [b.mesh for b in self._town.fixtures]
+        self._standing = Clusters(merge([self._town.ground, self._town.scenery, *labelled]))
 
     def render(self, camera: str, index: int) -> RenderedFrame:
         view, bodies, mesh, screen, found = self._look(camera, index)
@@ -101,6 +111,8 @@ class StreetScene:
         if self.config.supersample > 1:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
             ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
+        number = list(RIG).index(camera)
+        image = expose(image, np.random.default_rng([self.config.seed, number, index]))
         return RenderedFrame(
             camera, index, self.capture_ns(camera, index), image, ids,
             self._objects(view, bodies, mesh, screen, found, ids),
@@ -112,7 +124,7 @@ class StreetScene:
     def camera(self, camera: str, index: int) -> Camera:
         """The pinhole camera at one frame, at the size of the picture."""
         t = self._seconds(camera, index)
-        pose = self._town.drive.pose(t)
+        pose = self._plan.drive.pose(t)
         return Camera.on_rig(RIG[camera], pose, self.config.width, self.config.height)
 
     def rig(self) -> dict[str, Any]:
@@ -149,12 +161,19 @@ class StreetScene:
         view = replace(
             view, focal_px=view.focal_px * k, width=view.width * k, height=view.height * k
         )
-        t = self._seconds(camera, index)
-        moving = [body for actor in self._town.actors for body in actor.bodies(t)]
-        mesh = merge([self._standing, *(b.mesh for b in moving)])
+        moving = self._moving(view, self._seconds(camera, index))
+        mesh = merge([self._standing.seen_by(view), *(b.mesh for b in moving)])
         screen = raster.project(mesh, view)
         found = raster.fragments(screen.screen, 1 / screen.depth, view.width, view.height)
         return view, [*self._town.fixtures, *moving], mesh, screen, found
+
+    def _moving(self, view: Camera, t: float) -> list[Body]:
+        """Bodies that can be in the picture, or throw a shadow into it."""
+        actors = self._actors
+        where = np.array([(*actor.path.at(t)[:2], 1.0) for actor in actors])
+        away = np.linalg.norm(where - view.position, axis=1)
+        shown = (view.may_see(where, 7.0) & (away < MOVING_REACH_M)) | (away < SHADOW_REACH_M)
+        return [body for k in np.flatnonzero(shown) for body in actors[k].bodies(t)]
 
     def _shade(
         self, view: Camera, bodies: Sequence[Body], mesh: Mesh, screen: ScreenTriangles, seen: Seen
@@ -177,7 +196,7 @@ class StreetScene:
 
     @cached_property
     def _shadow(self) -> ShadowMap:
-        low, high = self._town.reach
+        low, high = self._plan.low, self._plan.high
         shadow = ShadowMap(
             self._light,
             np.array([low, -scenery.HOUSE_Y, 0.0]),

@@ -17,6 +17,7 @@ from streamvis.source.synth.mesh import (
     box,
     capsules,
     disc,
+    ellipsoid,
     merge,
     quads,
     triangles,
@@ -29,6 +30,7 @@ KERB_Z = 0.13
 SIDE_HALF_M = 4.6  # half width of a side street's carriageway
 CORNER_M = SIDE_HALF_M + 3.0  # from a junction's middle to the first house
 ZEBRA_M = 4.8
+HOUSE_DEPTH_M = 12.0
 NUM_FRONTS = 10
 METAL = Surface((0.10, 0.11, 0.11), gloss=0.12)
 STONE = Surface((0.42, 0.40, 0.37))
@@ -130,8 +132,10 @@ def _wall(x0: float, x1: float, y: float, height: float, surface: Surface) -> Me
 
 
 def _side_wall(x: float, depth: float, height: float, surface: Surface) -> Mesh:
+    """The wall at x = 0 is read from the left, the other from the right."""
     corners = [(x, 0, 0), (x, depth, 0), (x, depth, height), (x, 0, height)]
-    return quads([corners], surface, [[(0, 0), (depth, 0), (depth, height), (0, height)]])
+    near, far = (depth, 0.0) if x == 0 else (0.0, depth)
+    return quads([corners], surface, [[(near, 0), (far, 0), (far, height), (near, height)]])
 
 
 def house(rng: np.random.Generator, materials: Materials, width: float, depth: float) -> Mesh:
@@ -221,7 +225,7 @@ def _balcony(x: float, z: float) -> Mesh:
 
 
 def terrace(
-    rng: np.random.Generator, materials: Materials, length: float, depth: float = 12.0
+    rng: np.random.Generator, materials: Materials, length: float, depth: float = HOUSE_DEPTH_M
 ) -> Mesh:
     """Houses wall to wall along x from 0 to `length`, fronts on y = 0 towards -y."""
     parts, x = [], 0.0
@@ -241,7 +245,7 @@ def tree(rng: np.random.Generator) -> Mesh:
         (0.13, 0.21, 0.05),
         (0.10, 0.18, 0.05),
         (0.19, 0.23, 0.06),
-        (0.26, 0.20, 0.05),
+        (0.22, 0.21, 0.05),
     )
     green = np.array(greens[rng.integers(len(greens))])
     trunk = Surface((0.9, 0.9, 0.9), BARK)
@@ -253,23 +257,26 @@ def tree(rng: np.random.Generator) -> Mesh:
 
 
 def _crown(rng: np.random.Generator, blobs: np.ndarray, green: np.ndarray) -> Mesh:
-    count = 52
+    """Dark bodies that close the crown, and leaf sprays around them."""
+    count = 210
     out = rng.normal(0, 1, (len(blobs), count, 3))
     out /= np.linalg.norm(out, axis=-1, keepdims=True)
-    centre = (blobs[:, None] + out * rng.uniform(0.55, 1.15, (len(blobs), count, 1))).reshape(-1, 3)
-    facing = rng.normal(0, 1, centre.shape) + out.reshape(-1, 3) * 0.8
-    facing /= np.linalg.norm(facing, axis=-1, keepdims=True)
-    side = np.cross(facing, rng.normal(0, 1, centre.shape))
-    side *= rng.uniform(0.16, 0.36, (len(centre), 1)) / np.linalg.norm(side, axis=-1, keepdims=True)
-    up = np.cross(facing, side)
-    corners = centre[:, None] + np.stack([side, up, -side, -up * 1.2], 1)
+    spread = rng.uniform(0.55, 1.1, (len(blobs), count, 1))
+    centre = (blobs[:, None] + out * spread).reshape(-1, 3)
+    corner = rng.normal(0, 1, (len(centre), 3, 3))
+    corner *= rng.uniform(0.11, 0.20, (len(centre), 1, 1)) / np.linalg.norm(
+        corner, axis=-1, keepdims=True
+    )
     round_normal = centre - blobs.mean(0) + (0, 0, 0.4)
     round_normal /= np.linalg.norm(round_normal, axis=-1, keepdims=True)
-    uv = rng.uniform(0, 1, (len(centre), 1, 2)) + np.array([[0, 0], [0.3, 0], [0.3, 0.3], [0, 0.3]])
-    mesh = quads(corners, Surface((1, 1, 1), LEAVES), uv, np.repeat(round_normal[:, None], 4, 1))
-    tone = green * rng.uniform(0.6, 1.5, (len(centre), 1))
-    mesh.colour[:] = np.repeat(tone, 2, axis=0)
-    return mesh
+    uv = rng.uniform(0, 1, (len(centre), 3, 2)) * 0.4
+    shade: Colour = tuple(0.4 * green)  # type: ignore[assignment]
+    bodies = [ellipsoid(b, (0.62, 0.62, 0.52), Surface(shade, LEAVES), 10) for b in blobs]
+    mesh = triangles(
+        centre[:, None] + corner, Surface((1, 1, 1), LEAVES), uv, round_normal[:, None]
+    )
+    mesh.colour[:] = green * rng.uniform(0.6, 1.5, (len(centre), 1))
+    return merge([mesh, *bodies])
 
 
 def street_lamp(arm_m: float = 1.8) -> Mesh:

@@ -20,14 +20,11 @@ _FILM_WHITE = 3.0  # linear light that the film shows as white
 
 
 def _film_curve() -> NDArray[np.uint8]:
-    """Linear light -> sRGB with a soft shoulder (Hable 2010's filmic curve)."""
-
-    def curve(x: NDArray[np.float64] | float) -> NDArray[np.float64]:
-        return (x * (0.22 * x + 0.03) + 0.002) / (x * (0.22 * x + 0.3) + 0.06) - 0.002 / 0.06
-
+    """Linear light -> sRGB: a shoulder that keeps highlights, a toe that keeps blacks black."""
     light = np.linspace(0, _FILM_WHITE, _FILM_STEPS)
-    tone = curve(light * 1.9) / curve(_FILM_WHITE * 1.9)
-    return np.rint(255 * np.clip(tone, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+    tone = ((1 - np.exp(-1.5 * light)) / (1 - np.exp(-1.5 * _FILM_WHITE))) ** (1 / 2.2)
+    contrast = tone + 0.32 * (tone - 0.5) * tone * (1 - tone) * 2
+    return np.rint(255 * np.clip(contrast, 0, 1)).astype(np.uint8)
 
 
 _FILM = _film_curve()
@@ -56,8 +53,8 @@ def shade(
     is_sky = seen.triangle < 0
     surface = _surface(seen, screen, mesh, camera, atlas)
     point = camera.position.astype(np.float32) + camera.rays * seen.depth[..., None]
-    lit = shadow.lit(heights, point + surface.normal * np.float32(0.07))
     facing = np.clip(surface.normal @ light.to_sun.astype(np.float32), 0, 1)
+    lit = shadow.lit(heights, point + surface.normal * np.float32(0.08), facing)
     up = (0.5 + 0.5 * surface.normal[..., 2])[..., None]
     ambient = (light.bounce * (1 - up) + light.sky * up) * contact.openness(point)[..., None]
     colour = surface.albedo * (
@@ -137,8 +134,20 @@ def _reflect(colour: Floats, surface: _Surface, rays: Floats, lit: Floats, light
 
 
 def develop(colour: Floats) -> NDArray[np.uint8]:
+    """Linear light [H, W, 3] -> sRGB, a little more vivid, as cameras make it."""
+    grey = colour.mean(-1, keepdims=True)
+    colour = grey + np.float32(1.22) * (colour - grey)
     step = np.clip(colour * ((_FILM_STEPS - 1) / _FILM_WHITE), 0, _FILM_STEPS - 1)
     return _FILM[step.astype(np.uint16)]
+
+
+def expose(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The lens's darker corners and the sensor's grain, on [H, W, 3] of the final size."""
+    height, width = image.shape[:2]
+    x, y = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
+    lens = (1 - 0.09 * (x**2 + y**2)).astype(np.float32)[..., None]
+    grain = rng.standard_normal((height, width, 1), dtype=np.float32)
+    return np.clip(image * lens + grain + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
 class Contact:

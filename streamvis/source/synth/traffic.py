@@ -66,6 +66,9 @@ class Body:
 
 
 class Actor(Protocol):
+    @property
+    def path(self) -> Path: ...
+
     def bodies(self, t: float) -> list[Body]: ...
 
 

@@ -34,7 +34,7 @@ BRAKE_LAMP = Surface((1.0, 0.06, 0.03), gloss=0.3, glow=2.4)
 PLATE = Surface((0.75, 0.75, 0.7))
 
 PAINTS: tuple[Colour, ...] = (
-    (0.62, 0.63, 0.64), (0.78, 0.78, 0.76), (0.035, 0.036, 0.04), (0.13, 0.14, 0.15),
+    (0.44, 0.45, 0.46), (0.62, 0.62, 0.60), (0.035, 0.036, 0.04), (0.13, 0.14, 0.15),
     (0.28, 0.29, 0.31), (0.035, 0.09, 0.26), (0.36, 0.025, 0.025), (0.05, 0.14, 0.10),
     (0.55, 0.36, 0.10), (0.10, 0.24, 0.40), (0.44, 0.40, 0.33), (0.65, 0.10, 0.03),
 )  # fmt: skip
@@ -109,11 +109,20 @@ class Vehicle:
         return np.array([(x, y), (-x, y), (-x, -y), (x, -y)])
 
 
-def random_vehicle(
-    rng: np.random.Generator, kinds: Sequence[str], weights: Sequence[float]
-) -> Vehicle:
-    kind = str(rng.choice(list(kinds), p=np.array(weights) / np.sum(weights)))
-    paint = Surface(PAINTS[rng.integers(len(PAINTS))], gloss=float(rng.uniform(0.22, 0.38)))
+def random_car(rng: np.random.Generator) -> Vehicle:
+    return _random_of(rng, {"saloon": 4.0, "hatch": 4.0, "suv": 3.0, "van": 1.2})
+
+
+def random_traffic(rng: np.random.Generator) -> Vehicle:
+    """Buses and trucks among the cars."""
+    weights = {"saloon": 4.0, "hatch": 4.0, "suv": 3.0, "van": 1.2, "bus": 1.2, "truck": 1.6}
+    return _random_of(rng, weights)
+
+
+def _random_of(rng: np.random.Generator, weights: dict[str, float]) -> Vehicle:
+    share = np.array(list(weights.values()))
+    kind = list(weights)[rng.choice(len(share), p=share / share.sum())]
+    paint = Surface(PAINTS[rng.integers(len(PAINTS))], gloss=float(rng.uniform(0.3, 0.5)))
     if kind == "bus":
         return _bus(rng)
     if kind == "truck":
@@ -221,8 +230,8 @@ def _cabin(shape: Shape, paint: Surface) -> list[Mesh]:
     mirror_x = foot - 0.35
     mirrors = [
         box(
-            (mirror_x - 0.1, s * (w + 0.02) - 0.1, z0 + 0.02),
-            (mirror_x + 0.08, s * (w + 0.02) + 0.1, z0 + 0.18),
+            (mirror_x - 0.07, s * (w + 0.03) - 0.09, z0 + 0.03),
+            (mirror_x + 0.05, s * (w + 0.03) + 0.09, z0 + 0.14),
             paint,
             with_floor=True,
         )
