@@ -129,7 +129,7 @@ class _Display:
 
 def status_table(rows: list[CameraStatus]) -> Table:
     """One line a camera, the way `run` shows it."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("camera")
     table.add_column("state")
     for heading in ("FPS", "age ms", "p50 ms", "p99 ms", "objects", "published", "lost"):
