@@ -9,6 +9,7 @@ scaling because a cell is much larger than a macroblock's error and is read in i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def read(image: NDArray[np.uint8], width: int | None = None) -> FrameCode | None
     if edge[-1] > image.shape[1] or edge[1] > image.shape[0]:
         return None
     cells = np.array(
-        [_middle(image, edge[1], a, b) for a, b in zip(edge[:-1], edge[1:], strict=True)]
+        [_middle(image, edge[1], a, b) for a, b in pairwise(edge)]
     )
     bits = cells > 126
     if cells[bits].min(initial=255) - cells[~bits].max(initial=0) < _MIN_CONTRAST:

@@ -1,4 +1,4 @@
-"""All textures of a scene in one picture with its smaller copies, so that one lookup paints a frame."""
+"""All textures of a scene in one picture with its smaller copies: one lookup paints a frame."""
 
 from __future__ import annotations
 
@@ -50,9 +50,8 @@ class Atlas:
             pixels[y : y + h, x : x + w] = texture.image
         levels = [pixels]
         for _ in range(LEVELS - 1):
-            levels.append(
-                cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-            )
+            half = cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+            levels.append(np.asarray(half, np.uint8))
         rows = np.cumsum([0] + [len(p) for p in levels[:-1]])
         stacked = np.zeros((sum(map(len, levels)), WIDTH, 4), np.uint8)
         for row, level in zip(rows, levels, strict=True):
@@ -76,11 +75,10 @@ class Atlas:
         x = _wrap(u / size_u, width * shrink) + left * shrink
         y = _wrap(1 - v / size_v, height * shrink) + top * shrink
         y += self.level_row[level.astype(np.intp)]
-        found: NDArray[np.uint8] = cv2.remap(self.pixels, x, y, cv2.INTER_LINEAR)
-        return found
+        return np.asarray(cv2.remap(self.pixels, x, y, cv2.INTER_LINEAR), np.uint8)
 
 
 def _wrap(turns: Floats, size: Floats) -> Floats:
     """Repeats -> texels, kept off the last half texel: beyond it lies another texture."""
     inside = (turns - np.floor(turns)) * size
-    return np.clip(inside - 0.5, 0, np.maximum(size - 1, 0)).astype(np.float32)
+    return np.asarray(np.clip(inside - 0.5, 0, np.maximum(size - 1, 0)), np.float32)

@@ -71,11 +71,11 @@ class Camera:
         y = (np.arange(self.height) + 0.5 - cy) / self.focal_px
         right, down, forward = self.rotation.T
         rows = y[:, None, None] * down + forward
-        return (rows + (x[:, None] * right)[None]).astype(np.float32)
+        return np.asarray(rows + (x[:, None] * right)[None], np.float32)
 
     def to_optical(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """World points [..., 3] -> optical frame [..., 3]."""
-        return (points - self.position) @ self.rotation
+        return np.asarray((points - self.position) @ self.rotation, np.float64)
 
     def may_see(self, centre: NDArray[np.floating], radius: ArrayLike) -> NDArray[np.bool_]:
         """[N] whether a ball around a world point [N, 3] reaches into the view."""
@@ -88,7 +88,8 @@ class Camera:
 
     def project(self, optical: NDArray[np.floating]) -> NDArray[np.float64]:
         """Optical points [..., 3] in front of the camera -> pixels [..., 2]."""
-        return optical[..., :2] / optical[..., 2:] * self.focal_px + np.array(self.centre_px)
+        tangent = optical[..., :2] / optical[..., 2:]
+        return np.asarray(tangent * self.focal_px + np.array(self.centre_px), np.float64)
 
 
 def look_rotation(yaw: float, pitch: float) -> NDArray[np.float64]:

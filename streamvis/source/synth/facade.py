@@ -145,7 +145,7 @@ def _ground_floor(front: Front, rng: np.random.Generator, style: Style, bay: flo
             )
             for _ in range(5):
                 x, top = rng.uniform(-w / 2 + 0.15, w / 2 - 0.5), rng.uniform(0.3, 1.1)
-                ware = tuple(rng.uniform(50, 190, 3))
+                ware = tuple(rng.uniform(60, 150) + rng.uniform(-35, 35, 3))
                 front.rect(centre + x, 0.6, 0.32, top, ware, 0.4)
         else:
             _window(front, rng, style, centre, 1.25)

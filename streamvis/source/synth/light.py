@@ -72,8 +72,8 @@ def _lookup(image: Floats, column: Floats, row: Floats) -> Floats:
     x, y = (np.pad(a, (0, pad)).astype(np.float32).reshape(-1, 1024) for a in (column, row))
     if not count:
         return np.zeros((0, *image.shape[2:]), np.float32)
-    found: Floats = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return found.reshape(-1, *image.shape[2:])[:count]
+    found = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return np.asarray(found, np.float32).reshape(-1, *image.shape[2:])[:count]
 
 
 def _panorama(
@@ -155,4 +155,4 @@ class ShadowMap:
                 cv2.INTER_NEAREST, borderValue=0.0,
             )  # fmt: skip
             total += near <= own
-        return total / 4
+        return total / np.float32(4)

@@ -125,7 +125,7 @@ def flat_normals(position: NDArray[np.floating]) -> NDArray[np.floating]:
     """[T, 3, 3] -> unit normals [T, 3], right-handed in the order of the corners."""
     edge = position[:, 1:] - position[:, :1]
     normal = np.cross(edge[:, 0], edge[:, 1])
-    return normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+    return np.asarray(normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9))
 
 
 def quads(
@@ -158,7 +158,8 @@ def box(
     def wall(p: tuple[float, float], q: tuple[float, float]) -> list[tuple[float, ...]]:
         return [(*p, z0), (*q, z0), (*q, z1), (*p, z1)]
 
-    faces = [wall(a, b), wall(b, c), wall(c, d), wall(d, a), [(*p, z1) for p in (a, b, c, d)]]
+    roof: list[tuple[float, ...]] = [(*p, z1) for p in (a, b, c, d)]
+    faces = [wall(a, b), wall(b, c), wall(c, d), wall(d, a), roof]
     if with_floor:
         faces.append([(*p, z0) for p in (d, c, b, a)])
     return quads(faces, surface)

@@ -25,12 +25,13 @@ from streamvis.source.synth.mesh import (
 )
 
 TOPS: tuple[Colour, ...] = (
-    (0.05, 0.06, 0.10), (0.34, 0.05, 0.05), (0.06, 0.16, 0.30), (0.60, 0.58, 0.54), (0.03, 0.03, 0.03),
-    (0.30, 0.22, 0.12), (0.08, 0.20, 0.13), (0.62, 0.40, 0.08), (0.20, 0.08, 0.20), (0.34, 0.40, 0.48),
+    (0.05, 0.06, 0.10), (0.34, 0.05, 0.05), (0.06, 0.16, 0.30), (0.60, 0.58, 0.54),
+    (0.03, 0.03, 0.03), (0.30, 0.22, 0.12), (0.08, 0.20, 0.13), (0.62, 0.40, 0.08),
+    (0.20, 0.08, 0.20), (0.34, 0.40, 0.48),
 )  # fmt: skip
 TROUSERS: tuple[Colour, ...] = (
-    (0.03, 0.05, 0.11), (0.06, 0.10, 0.19), (0.022, 0.022, 0.024), (0.10, 0.10, 0.105), (0.26, 0.21, 0.14),
-    (0.05, 0.045, 0.04),
+    (0.03, 0.05, 0.11), (0.06, 0.10, 0.19), (0.022, 0.022, 0.024), (0.10, 0.10, 0.105),
+    (0.26, 0.21, 0.14), (0.05, 0.045, 0.04),
 )  # fmt: skip
 SKINS: tuple[Colour, ...] = (
     (0.56, 0.34, 0.24),
@@ -84,20 +85,20 @@ class Person:
         for side in (1, -1):
             turn = pedalled + (0 if side > 0 else np.pi)
             foot = np.array([0.02 + 0.17 * np.cos(turn), side * 0.11, 0.3 + 0.17 * np.sin(turn)])
-            top = hip + (0.05, side * 0.1, -0.02)
+            top = hip + _xyz(0.05, side * 0.1, -0.02)
             knee = _joint(top, foot, 0.44, 0.44, np.array([1.0, 0, 0.4]))
             parts += [
                 Bar(top, knee, 0.085, 0.065, self.legs),
                 Bar(knee, foot, 0.06, 0.045, self.legs),
             ]
             parts.append(self._shoe(foot))
-            shoulder = hip + (0.26, side * 0.19, 0.42)
+            shoulder = hip + _xyz(0.26, side * 0.19, 0.42)
             hand = np.array([0.40, side * 0.25, 1.08])
             elbow = _joint(shoulder, hand, 0.28, 0.28, np.array([-0.3, side * 0.25, -1.0]))
             parts += [
                 Bar(shoulder, elbow, 0.055, 0.045, self.top),
                 Bar(elbow, hand, 0.045, 0.038, self.top),
-                Bar(hand, hand + (0.05, 0, 0), 0.042, 0.04, self.skin),
+                Bar(hand, hand + _xyz(0.05, 0, 0), 0.042, 0.04, self.skin),
             ]
         return bars(parts)
 
@@ -108,20 +109,20 @@ class Person:
         parts = [
             Bar(chest + 1.2 * left, chest - 1.2 * left, 0.13, 0.13, self.top),
             Bar(neck - 0.06 * up, head, 0.055, 0.055, self.skin),
-            Bar(head + (0.012, 0, 0.01), head + (0.008, 0, 0.07), 0.072, 0.084, self.skin),
-            Bar(head + (-0.03, 0, 0.04), head + (-0.014, 0, 0.085), 0.08, 0.087, self.hair),
+            Bar(head + _xyz(0.012, 0, 0.01), head + _xyz(0.008, 0, 0.07), 0.072, 0.084, self.skin),
+            Bar(head + _xyz(-0.03, 0, 0.04), head + _xyz(-0.014, 0, 0.085), 0.08, 0.087, self.hair),
         ]
         for side in (1, -1):
             parts.append(Bar(hip + side * left, chest + 1.25 * side * left, 0.115, 0.125, self.top))
             low, high = (hip + 0.75 * side * left + (0, 0, z) for z in (-0.04, 0.02))
             parts.append(Bar(low, high, 0.11, 0.115, self.legs))
             if self.has_bag:
-                back = hip - (0.19, 0, 0) + side * left
+                back = hip - _xyz(0.19, 0, 0) + side * left
                 parts.append(Bar(back + 0.12 * up, back + 0.42 * up, 0.1, 0.085, self.bag))
         return parts
 
     def _leg(self, hip: NDArray[np.float64], side: int, swing: float, bend: float) -> list[Bar]:
-        top = hip + (0, side * 0.09, -0.02)
+        top = hip + _xyz(0, side * 0.09, -0.02)
         knee = top + 0.44 * np.array([np.sin(swing), 0, -np.cos(swing)])
         ankle = knee + 0.42 * np.array([np.sin(swing - bend), 0, -np.cos(swing - bend)])
         return [
@@ -131,17 +132,21 @@ class Person:
         ]
 
     def _arm(self, hip: NDArray[np.float64], side: int, swing: float, bend: float) -> list[Bar]:
-        shoulder = hip + (0.02, side * 0.205, 0.47)
+        shoulder = hip + _xyz(0.02, side * 0.205, 0.47)
         elbow = shoulder + 0.28 * np.array([np.sin(swing), side * 0.12, -np.cos(swing)])
         hand = elbow + 0.26 * np.array([np.sin(swing + bend), 0, -np.cos(swing + bend)])
         return [
             Bar(shoulder, elbow, 0.056, 0.046, self.top),
             Bar(elbow, hand, 0.046, 0.04, self.top),
-            Bar(hand, hand + (0.02, 0, -0.08), 0.04, 0.035, self.skin),
+            Bar(hand, hand + _xyz(0.02, 0, -0.08), 0.04, 0.035, self.skin),
         ]
 
     def _shoe(self, ankle: NDArray[np.float64]) -> Bar:
-        return Bar(ankle - (0.03, 0, 0.03), ankle + (0.15, 0, -0.045), 0.048, 0.04, RUBBER)
+        return Bar(ankle - _xyz(0.03, 0, 0.03), ankle + _xyz(0.15, 0, -0.045), 0.048, 0.04, RUBBER)
+
+
+def _xyz(x: float, y: float, z: float) -> NDArray[np.float64]:
+    return np.array((x, y, z))
 
 
 def _joint(
@@ -188,8 +193,15 @@ def bicycle(rolled_m: float, paint: Surface) -> Mesh:
     radius = 0.34
     saddle, crank, head, grip = (-0.24, 0, 0.92), (0.02, 0, 0.3), (0.40, 0, 0.86), (0.40, 0, 1.06)
     top, ahead, behind = (-0.2, 0, 0.82), (0.54, 0, radius), (-0.52, 0, radius)
-    frame = ((saddle, crank), (crank, head), (head, top), (behind, crank), (behind, top),
-             (head, ahead), (head, grip))  # fmt: skip
+    frame = (
+        (saddle, crank),
+        (crank, head),
+        (head, top),
+        (behind, crank),
+        (behind, top),
+        (head, ahead),
+        (head, grip),
+    )
     parts = [Bar(a, b, 0.022, 0.022, paint) for a, b in frame]
     parts.append(Bar((0.40, -0.27, 1.06), (0.40, 0.27, 1.06), 0.018, 0.018, STEEL))
     parts.append(Bar((-0.34, 0, 0.95), (-0.14, 0, 0.95), 0.06, 0.035, RUBBER))
@@ -203,14 +215,24 @@ def bicycle(rolled_m: float, paint: Surface) -> Mesh:
 
 def motorcycle(paint: Surface) -> Mesh:
     """A standard motorcycle with its engine between fat wheels."""
-    return merge([
-        bars(_ring(0.70, 0.31, 0.24, 0.07, RUBBER) + _ring(-0.66, 0.31, 0.24, 0.08, RUBBER), 6),
-        smooth(box((-0.25, -0.16, 0.28), (0.35, 0.16, 0.68), STEEL, with_floor=True)),
-        ellipsoid((0.16, 0, 0.86), (0.32, 0.17, 0.16), paint),
-        capsules([(-0.62, 0, 0.84)], [(-0.08, 0, 0.82)], 0.11, 0.13, RUBBER, 8),
-        capsules([(0.70, s * 0.09, 0.31) for s in (-1, 1)], [(0.44, s * 0.09, 1.02) for s in (-1, 1)],
-                 0.03, 0.03, STEEL, 6),
-        capsules([(0.40, -0.34, 1.06)], [(0.40, 0.34, 1.06)], 0.02, 0.02, RUBBER, 6),
-        ellipsoid((0.56, 0, 0.92), (0.09, 0.1, 0.1), Surface((0.9, 0.9, 0.85), gloss=0.5, glow=0.5)),
-        ellipsoid((-0.86, 0, 0.78), (0.05, 0.08, 0.05), Surface((0.8, 0.03, 0.02), glow=0.5)),
-    ])  # fmt: skip
+    return merge(
+        [
+            bars(_ring(0.70, 0.31, 0.24, 0.07, RUBBER) + _ring(-0.66, 0.31, 0.24, 0.08, RUBBER), 6),
+            smooth(box((-0.25, -0.16, 0.28), (0.35, 0.16, 0.68), STEEL, with_floor=True)),
+            ellipsoid((0.16, 0, 0.86), (0.32, 0.17, 0.16), paint),
+            capsules([(-0.62, 0, 0.84)], [(-0.08, 0, 0.82)], 0.11, 0.13, RUBBER, 8),
+            capsules(
+                [(0.70, s * 0.09, 0.31) for s in (-1, 1)],
+                [(0.44, s * 0.09, 1.02) for s in (-1, 1)],
+                0.03,
+                0.03,
+                STEEL,
+                6,
+            ),
+            capsules([(0.40, -0.34, 1.06)], [(0.40, 0.34, 1.06)], 0.02, 0.02, RUBBER, 6),
+            ellipsoid(
+                (0.56, 0, 0.92), (0.09, 0.1, 0.1), Surface((0.9, 0.9, 0.85), gloss=0.5, glow=0.5)
+            ),
+            ellipsoid((-0.86, 0, 0.78), (0.05, 0.08, 0.05), Surface((0.8, 0.03, 0.02), glow=0.5)),
+        ]
+    )

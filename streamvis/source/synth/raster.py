@@ -52,7 +52,7 @@ def _may_be_seen(optical: NDArray[np.float64], camera: Camera) -> NDArray[np.boo
     seen = (z > NEAR_M).any(1)
     for side, reach in ((x, wide), (y, high)):
         seen &= (side < z * reach).any(1) & (side > -z * reach).any(1)
-    return seen
+    return np.asarray(seen, np.bool_)
 
 
 def _cut_near(vertex: Floats, depth: NDArray[np.float64]) -> tuple[Floats, NDArray[np.intp]]:
@@ -127,7 +127,7 @@ def _rows(screen: NDArray[np.float64], height: int) -> tuple[NDArray[np.intp], N
 def _spans(
     screen: NDArray[np.float64],
     triangle: NDArray[np.intp],
-    y: NDArray[np.float64],
+    y: NDArray[np.floating],
     width: int,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """First column, and one past the last, whose centres lie inside on each row [R]."""

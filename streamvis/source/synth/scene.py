@@ -1,4 +1,4 @@
-"""A street that can be photographed at any moment: pictures, ids and boxes are functions of (seed, time)."""
+"""A street that can be photographed at any moment: all it shows follows from (seed, time)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from streamvis.source.synth.camera import RIG, Camera, quaternion
 from streamvis.source.synth.crowd import Crowd
 from streamvis.source.synth.light import Light, ShadowMap
 from streamvis.source.synth.mesh import Clusters, Mesh, merge
+from streamvis.source.synth.plan import random_plan
 from streamvis.source.synth.raster import Fragments, ScreenTriangles
 from streamvis.source.synth.shade import Contact, Seen, expose, shade
-from streamvis.source.synth.plan import random_plan
 from streamvis.source.synth.town import TownBuilder
 from streamvis.source.synth.traffic import Body
 
@@ -103,14 +103,14 @@ class StreetScene:
         view, bodies, mesh, screen, found = self._look(camera, index)
         triangle, nearness = raster.nearest(found, view.width * view.height)
         shape = (view.height, view.width)
-        depth = 1 / np.maximum(nearness, np.float32(1 / SKY_DEPTH_M))
+        depth = np.reciprocal(np.maximum(nearness, np.float32(1 / SKY_DEPTH_M)))
         seen = Seen(triangle.reshape(shape), depth.reshape(shape))
         image = self._shade(view, bodies, mesh, screen, seen)
         ids = self._ids(mesh, screen, triangle).reshape(shape)
         size = (self.config.width, self.config.height)
         if self.config.supersample > 1:
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            ids = cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST)
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+            ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
         number = list(RIG).index(camera)
         image = expose(image, np.random.default_rng([self.config.seed, number, index]))
         return RenderedFrame(

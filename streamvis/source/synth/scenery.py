@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -40,8 +41,9 @@ FIRST_SIGN = LEAVES + 1
 FIRST_FRONT = FIRST_SIGN + len(paint.SIGNS)
 
 TINTS: tuple[Colour, ...] = (
-    (0.80, 0.70, 0.56), (0.62, 0.30, 0.22), (0.82, 0.80, 0.74), (0.50, 0.36, 0.28), (0.76, 0.58, 0.42),
-    (0.58, 0.62, 0.60), (0.84, 0.72, 0.48), (0.46, 0.24, 0.20), (0.66, 0.68, 0.72), (0.72, 0.52, 0.46),
+    (0.80, 0.70, 0.56), (0.62, 0.30, 0.22), (0.82, 0.80, 0.74), (0.50, 0.36, 0.28),
+    (0.76, 0.58, 0.42), (0.58, 0.62, 0.60), (0.84, 0.72, 0.48), (0.46, 0.24, 0.20),
+    (0.66, 0.68, 0.72), (0.72, 0.52, 0.46),
 )  # fmt: skip
 
 
@@ -74,6 +76,10 @@ def floor(x0: float, x1: float, y0: float, y1: float, z: float, surface: Surface
     return quads([corners], surface, [uv])
 
 
+def _span(a: float, b: float) -> tuple[float, float]:
+    return min(a, b), max(a, b)
+
+
 def earth(low_x: float, high_x: float) -> Mesh:
     return floor(low_x - 600, high_x + 600, -700, 700, -0.06, Surface((0.16, 0.17, 0.13)))
 
@@ -92,12 +98,16 @@ def sidewalk(x0: float, x1: float, side: int) -> Mesh:
     inner, outer = side * KERB_Y, side * HOUSE_Y
     edge = inner + side * 0.22
     low, high = sorted((edge, outer))
-    return merge([
-        floor(x0, x1, low, high, KERB_Z, Surface((1, 1, 1), SLABS)),
-        floor(x0, x1, *sorted((inner, edge)), KERB_Z, STONE),
-        quads([[(x0, inner, 0), (x1, inner, 0), (x1, inner, KERB_Z), (x0, inner, KERB_Z)]], STONE),
-        floor(x0, x1, *sorted((inner, inner - side * 0.3)), 0.004, Surface((0.11, 0.11, 0.11))),
-    ])  # fmt: skip
+    return merge(
+        [
+            floor(x0, x1, low, high, KERB_Z, Surface((1, 1, 1), SLABS)),
+            floor(x0, x1, *_span(inner, edge), KERB_Z, STONE),
+            quads(
+                [[(x0, inner, 0), (x1, inner, 0), (x1, inner, KERB_Z), (x0, inner, KERB_Z)]], STONE
+            ),
+            floor(x0, x1, *_span(inner, inner - side * 0.3), 0.004, Surface((0.11, 0.11, 0.11))),
+        ]
+    )
 
 
 def junction(x: float) -> Mesh:
@@ -108,20 +118,36 @@ def junction(x: float) -> Mesh:
         near, far = sorted((side * KERB_Y, side * 120.0))
         parts.append(floor(x - SIDE_HALF_M, x + SIDE_HALF_M, near, far, 0.0, tarmac))
         for edge, corner in ((x - SIDE_HALF_M, x - CORNER_M), (x + SIDE_HALF_M, x + CORNER_M)):
-            parts.append(
-                floor(*sorted((edge, corner)), near, far, KERB_Z, Surface((1, 1, 1), SLABS))
-            )
+            parts.append(floor(*_span(edge, corner), near, far, KERB_Z, Surface((1, 1, 1), SLABS)))
             parts.append(
                 quads(
                     [[(edge, near, 0), (edge, far, 0), (edge, far, KERB_Z), (edge, near, KERB_Z)]],
                     STONE,
                 )
             )
-            parts.append(quads([[(edge, side * KERB_Y, 0), (corner, side * KERB_Y, 0),
-                                 (corner, side * KERB_Y, KERB_Z), (edge, side * KERB_Y, KERB_Z)]], STONE))  # fmt: skip
+            parts.append(
+                quads(
+                    [
+                        [
+                            (edge, side * KERB_Y, 0),
+                            (corner, side * KERB_Y, 0),
+                            (corner, side * KERB_Y, KERB_Z),
+                            (edge, side * KERB_Y, KERB_Z),
+                        ]
+                    ],
+                    STONE,
+                )
+            )
         stripe = side * (HOUSE_Y - 0.4)
-        parts.append(floor(x, x + SIDE_HALF_M - 0.3, *sorted((stripe, stripe + side * 0.35)), 0.006,
-                           Surface((0.6, 0.6, 0.56))))  # fmt: skip
+        parts.append(
+            floor(
+                x,
+                x + SIDE_HALF_M - 0.3,
+                *_span(stripe, stripe + side * 0.35),
+                0.006,
+                Surface((0.6, 0.6, 0.56)),
+            )
+        )
     return merge(parts)
 
 
@@ -151,9 +177,14 @@ def house(rng: np.random.Generator, materials: Materials, width: float, depth: f
         _wall(0, width, 0, height, front),
         *(_side_wall(x, depth, height, front) for x in (0, width)),
         box((-0.1, -0.38, height - 0.12), (width + 0.1, 0.3, height + 0.28), trim, with_floor=True),
-        box((-0.05, -0.14, fronts.GROUND_M - 0.14), (width + 0.05, 0.1, fronts.GROUND_M + 0.1), trim, with_floor=True),
+        box(
+            (-0.05, -0.14, fronts.GROUND_M - 0.14),
+            (width + 0.05, 0.1, fronts.GROUND_M + 0.1),
+            trim,
+            with_floor=True,
+        ),
         _roof(width, depth, height + 0.28, Surface(slate)),
-    ]  # fmt: skip
+    ]
     parts += _chimneys(rng, width, height)
     bay = fronts.WIDTH_M / materials.bays[pick]
     if rng.random() < 0.45:
@@ -205,7 +236,7 @@ def _awning(rng: np.random.Generator, x0: float, width: float) -> Mesh:
     cloth, cream = Surface(cloths[rng.integers(len(cloths))]), Surface((0.72, 0.68, 0.58))
     edges = np.linspace(x0, x0 + width, max(4, int(width / 0.45)))
     parts = []
-    for k, (a, b) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for k, (a, b) in enumerate(pairwise(edges)):
         stripe = cloth if k % 2 else cream
         slope = [(a, 0, 3.15), (b, 0, 3.15), (b, -1.15, 2.62), (a, -1.15, 2.62)]
         frill = [(a, -1.15, 2.62), (b, -1.15, 2.62), (b, -1.15, 2.42), (a, -1.15, 2.42)]
@@ -216,12 +247,25 @@ def _awning(rng: np.random.Generator, x0: float, width: float) -> Mesh:
 def _balcony(x: float, z: float) -> Mesh:
     w, out = 0.85, 0.75
     posts = [(x - w + k * 2 * w / 8, -out) for k in range(9)]
-    return merge([
-        box((x - w, -out, z), (x + w, 0, z + 0.12), STONE, with_floor=True),
-        box((x - w, -out - 0.02, z + 0.95), (x + w, -out + 0.03, z + 1.0), METAL, with_floor=True),
-        capsules([(px, py, z + 0.1) for px, py in posts], [(px, py, z + 0.97) for px, py in posts],
-                 0.015, 0.015, METAL, 3),
-    ])  # fmt: skip
+    return merge(
+        [
+            box((x - w, -out, z), (x + w, 0, z + 0.12), STONE, with_floor=True),
+            box(
+                (x - w, -out - 0.02, z + 0.95),
+                (x + w, -out + 0.03, z + 1.0),
+                METAL,
+                with_floor=True,
+            ),
+            capsules(
+                [(px, py, z + 0.1) for px, py in posts],
+                [(px, py, z + 0.97) for px, py in posts],
+                0.015,
+                0.015,
+                METAL,
+                3,
+            ),
+        ]
+    )
 
 
 def terrace(
@@ -270,8 +314,9 @@ def _crown(rng: np.random.Generator, blobs: np.ndarray, green: np.ndarray) -> Me
     round_normal = centre - blobs.mean(0) + (0, 0, 0.4)
     round_normal /= np.linalg.norm(round_normal, axis=-1, keepdims=True)
     uv = rng.uniform(0, 1, (len(centre), 3, 2)) * 0.4
-    shade: Colour = tuple(0.4 * green)  # type: ignore[assignment]
-    bodies = [ellipsoid(b, (0.62, 0.62, 0.52), Surface(shade, LEAVES), 10) for b in blobs]
+    red, grass, blue = 0.4 * green
+    dark = Surface((red, grass, blue), LEAVES)
+    bodies = [ellipsoid(b, (0.62, 0.62, 0.52), dark, 10) for b in blobs]
     mesh = triangles(
         centre[:, None] + corner, Surface((1, 1, 1), LEAVES), uv, round_normal[:, None]
     )
@@ -282,11 +327,24 @@ def _crown(rng: np.random.Generator, blobs: np.ndarray, green: np.ndarray) -> Me
 def street_lamp(arm_m: float = 1.8) -> Mesh:
     """A pole whose arm reaches towards -y."""
     top = 6.2
-    return merge([
-        capsules([(0, 0, 0), (0, 0, 0.9)], [(0, 0, 0.9), (0, 0, top)], [0.1, 0.065], [0.085, 0.045], METAL),
-        capsules([(0, 0, top)], [(0, -arm_m, top + 0.35)], 0.04, 0.03, METAL),
-        box((-0.12, -arm_m - 0.5, top + 0.28), (0.12, -arm_m + 0.1, top + 0.4), METAL, with_floor=True),
-    ])  # fmt: skip
+    return merge(
+        [
+            capsules(
+                [(0, 0, 0), (0, 0, 0.9)],
+                [(0, 0, 0.9), (0, 0, top)],
+                [0.1, 0.065],
+                [0.085, 0.045],
+                METAL,
+            ),
+            capsules([(0, 0, top)], [(0, -arm_m, top + 0.35)], 0.04, 0.03, METAL),
+            box(
+                (-0.12, -arm_m - 0.5, top + 0.28),
+                (0.12, -arm_m + 0.1, top + 0.4),
+                METAL,
+                with_floor=True,
+            ),
+        ]
+    )
 
 
 def bollard() -> Mesh:
@@ -319,8 +377,10 @@ def signal_head(lamp: str) -> Mesh:
         )
     ]
     lamps: Sequence[tuple[str, Colour, float]] = (
-        ("red", (1.0, 0.05, 0.03), 0.31), ("amber", (1.0, 0.5, 0.04), 0.0), ("green", (0.06, 0.95, 0.45), -0.31),
-    )  # fmt: skip
+        ("red", (1.0, 0.05, 0.03), 0.31),
+        ("amber", (1.0, 0.5, 0.04), 0.0),
+        ("green", (0.06, 0.95, 0.45), -0.31),
+    )
     for name, colour, z in lamps:
         bright = name == lamp
         tone: Colour = colour if bright else tuple(0.12 * c for c in colour)  # type: ignore[assignment]
@@ -330,8 +390,14 @@ def signal_head(lamp: str) -> Mesh:
             .placed(0, 0, np.pi / 2)
             .placed(-depth / 2 - 0.01, 0, 0, z)
         )
-        hood = [[(-depth / 2, -0.13, z + 0.13), (-depth / 2, 0.13, z + 0.13),
-                 (-depth / 2 - 0.2, 0.13, z + 0.11), (-depth / 2 - 0.2, -0.13, z + 0.11)]]  # fmt: skip
+        hood = [
+            [
+                (-depth / 2, -0.13, z + 0.13),
+                (-depth / 2, 0.13, z + 0.13),
+                (-depth / 2 - 0.2, 0.13, z + 0.11),
+                (-depth / 2 - 0.2, -0.13, z + 0.11),
+            ]
+        ]
         parts.append(quads(hood, case))
     return merge(parts)
 
@@ -342,9 +408,11 @@ SIGN_RADIUS_M = 0.36
 def sign_plate(kind: str) -> Mesh:
     """A sign around its own middle that looks towards -x."""
     outlines = {
-        "speed": _polygon(24, 0), "no_entry": _polygon(24, 0), "stop": _polygon(8, np.pi / 8),
+        "speed": _polygon(24, 0),
+        "no_entry": _polygon(24, 0),
+        "stop": _polygon(8, np.pi / 8),
         "give_way": np.array([(-1, 0.8), (1, 0.8), (0, -0.95)]),
-    }  # fmt: skip
+    }
     outline = outlines.get(
         kind, np.array([(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)])
     )

@@ -24,7 +24,7 @@ def _film_curve() -> NDArray[np.uint8]:
     light = np.linspace(0, _FILM_WHITE, _FILM_STEPS)
     tone = ((1 - np.exp(-1.5 * light)) / (1 - np.exp(-1.5 * _FILM_WHITE))) ** (1 / 2.2)
     contrast = tone + 0.32 * (tone - 0.5) * tone * (1 - tone) * 2
-    return np.rint(255 * np.clip(contrast, 0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.clip(contrast, 0, 1)), np.uint8)
 
 
 _FILM = _film_curve()
@@ -129,7 +129,7 @@ def _reflect(colour: Floats, surface: _Surface, rays: Floats, lit: Floats, light
     share = gloss * (0.14 + 0.86 * slant)
     sparkle = np.clip(away @ light.to_sun.astype(np.float32), 0, 1) ** 180
     found = colour[rows, cols] * (1 - share) + mirrored * share
-    found += (2.2 * sparkle * lit[rows, cols])[:, None] * gloss * light.sun
+    found += (1.2 * sparkle * lit[rows, cols])[:, None] * gloss * light.sun
     colour[rows, cols] = found
 
 
@@ -138,7 +138,7 @@ def develop(colour: Floats) -> NDArray[np.uint8]:
     grey = colour.mean(-1, keepdims=True)
     colour = grey + np.float32(1.22) * (colour - grey)
     step = np.clip(colour * ((_FILM_STEPS - 1) / _FILM_WHITE), 0, _FILM_STEPS - 1)
-    return _FILM[step.astype(np.uint16)]
+    return np.asarray(_FILM[step.astype(np.uint16)], np.uint8)
 
 
 def expose(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -147,7 +147,7 @@ def expose(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     x, y = np.linspace(-1, 1, width), np.linspace(-1, 1, height)[:, None]
     lens = (1 - 0.09 * (x**2 + y**2)).astype(np.float32)[..., None]
     grain = rng.standard_normal((height, width, 1), dtype=np.float32)
-    return np.clip(image * lens + grain + np.float32(0.5), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(image * lens + grain + np.float32(0.5), 0, 255), np.uint8)
 
 
 class Contact:

@@ -54,8 +54,8 @@ def paint_mark(
 ) -> None:
     """A worn rectangle of road paint."""
     height, width = bottom - top, right - left
-    wear = value_noise(rng, 64, 64, 8, 3)
-    wear = cv2.resize(wear, (width, height), interpolation=cv2.INTER_LINEAR)
+    noise = value_noise(rng, 64, 64, 8, 3)
+    wear = cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
     cover = np.clip(1.25 + 1.1 * wear, 0.25, 0.95)[..., None]
     patch = image[top:bottom, left:right]
     patch += (np.array(tone, np.float32) - patch) * cover

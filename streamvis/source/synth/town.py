@@ -11,7 +11,13 @@ from streamvis.source.synth import scenery
 from streamvis.source.synth.mesh import Mesh, Surface, merge
 from streamvis.source.synth.plan import PARKING_Y, Plan
 from streamvis.source.synth.scenery import (
-    CORNER_M, HOUSE_Y, KERB_Y, KERB_Z, SIDE_HALF_M, ZEBRA_M, Materials,
+    CORNER_M,
+    HOUSE_Y,
+    KERB_Y,
+    KERB_Z,
+    SIDE_HALF_M,
+    ZEBRA_M,
+    Materials,
 )  # fmt: skip
 from streamvis.source.synth.traffic import Body, Driver, Path, Speed
 from streamvis.source.synth.vehicle import random_car
@@ -85,18 +91,6 @@ class TownBuilder:
 
     def fixture(self, category: str, mesh: Mesh, x: float, y: float, yaw: float, z: float) -> None:
         """A standing object whose own frame has its origin in its middle."""
-        track_id = self.new_id()
-        body = mesh.placed(x, y, yaw, z).owned_by(track_id)
-        self.fixtures.append(Body(track_id, category, body, (x, y, z), np.zeros((0, 2))))
-
-    def sign(self, kind: str, x: float, y: float, yaw: float) -> None:
-        height = 2.45
-        self.solid.append(scenery.pole(height + 0.3).placed(x, y, 0, KERB_Z))
-        plate = scenery.sign_plate(kind).placed(-0.07, 0)
-        self.fixture("traffic_sign", plate, x, y, yaw, KERB_Z + height)
-
-    def fixture(self, category: str, mesh: Mesh, x: float, y: float, yaw: float, z: float) -> None:
-        """A standing object whose own frame has its origin in its middle."""
         track_id = next(self.ids)
         body = mesh.placed(x, y, yaw, z).owned_by(track_id)
         self.fixtures.append(Body(track_id, category, body, (x, y, z), np.zeros((0, 2))))
@@ -116,7 +110,7 @@ class TownBuilder:
         """Ground, and houses that look into it; the corners belong to the main street."""
         self.ground.append(scenery.junction(x))
         for side in (-1, 1):
-            for edge, turn in ((-CORNER_M, -1), (CORNER_M, 1)):
+            for edge, turn in ((-CORNER_M, 1), (CORNER_M, -1)):
                 row = scenery.terrace(self.rng, self.materials, 60.0)
                 start = side * (HOUSE_Y + scenery.HOUSE_DEPTH_M)
                 if side * turn < 0:  # the row grows towards the street

@@ -33,11 +33,24 @@ TAIL_LAMP = Surface((0.55, 0.015, 0.012), gloss=0.3, glow=0.25)
 BRAKE_LAMP = Surface((1.0, 0.06, 0.03), gloss=0.3, glow=2.4)
 PLATE = Surface((0.75, 0.75, 0.7))
 
+_NEUTRAL: tuple[Colour, ...] = (
+    (0.44, 0.45, 0.46),
+    (0.62, 0.62, 0.60),
+    (0.035, 0.036, 0.04),
+    (0.13, 0.14, 0.15),
+    (0.28, 0.29, 0.31),
+)
 PAINTS: tuple[Colour, ...] = (
-    (0.44, 0.45, 0.46), (0.62, 0.62, 0.60), (0.035, 0.036, 0.04), (0.13, 0.14, 0.15),
-    (0.28, 0.29, 0.31), (0.035, 0.09, 0.26), (0.36, 0.025, 0.025), (0.05, 0.14, 0.10),
-    (0.55, 0.36, 0.10), (0.10, 0.24, 0.40), (0.44, 0.40, 0.33), (0.65, 0.10, 0.03),
-)  # fmt: skip
+    *_NEUTRAL,
+    *_NEUTRAL,  # most cars have no colour
+    (0.035, 0.09, 0.26),
+    (0.36, 0.025, 0.025),
+    (0.05, 0.14, 0.10),
+    (0.48, 0.34, 0.12),
+    (0.10, 0.24, 0.40),
+    (0.44, 0.40, 0.33),
+    (0.48, 0.10, 0.03),
+)
 
 
 @dataclass(frozen=True)
@@ -58,26 +71,88 @@ class Shape:
 
 SHAPES: dict[str, Shape] = {
     "saloon": Shape(
-        "car", 4.65, 1.82, 1.45,
-        ((2.32, 0.58), (2.25, 0.72), (1.9, 0.82), (1.0, 0.94), (0.0, 0.96), (-1.6, 1.0), (-2.15, 1.0), (-2.32, 0.8)),
-        (1.05, 0.25, -0.95, -1.72), 0.95, (1.38, -1.38), 0.33,
+        "car",
+        4.65,
+        1.82,
+        1.45,
+        (
+            (2.32, 0.58),
+            (2.25, 0.72),
+            (1.9, 0.82),
+            (1.0, 0.94),
+            (0.0, 0.96),
+            (-1.6, 1.0),
+            (-2.15, 1.0),
+            (-2.32, 0.8),
+        ),
+        (1.05, 0.25, -0.95, -1.72),
+        0.95,
+        (1.38, -1.38),
+        0.33,
     ),
     "hatch": Shape(
-        "car", 4.05, 1.76, 1.50,
-        ((2.02, 0.6), (1.95, 0.76), (1.65, 0.86), (0.95, 0.98), (0.0, 1.0), (-1.6, 1.04), (-1.95, 1.0), (-2.02, 0.75)),
-        (1.1, 0.4, -1.45, -1.88), 0.99, (1.25, -1.27), 0.31,
+        "car",
+        4.05,
+        1.76,
+        1.50,
+        (
+            (2.02, 0.6),
+            (1.95, 0.76),
+            (1.65, 0.86),
+            (0.95, 0.98),
+            (0.0, 1.0),
+            (-1.6, 1.04),
+            (-1.95, 1.0),
+            (-2.02, 0.75),
+        ),
+        (1.1, 0.4, -1.45, -1.88),
+        0.99,
+        (1.25, -1.27),
+        0.31,
     ),
     "suv": Shape(
-        "car", 4.6, 1.9, 1.70,
-        ((2.3, 0.68), (2.24, 0.9), (1.9, 1.0), (1.05, 1.1), (0.0, 1.12), (-1.9, 1.14), (-2.22, 1.1), (-2.3, 0.8)),
-        (1.1, 0.45, -1.75, -2.15), 1.11, (1.4, -1.36), 0.37, 0.3,
+        "car",
+        4.6,
+        1.9,
+        1.70,
+        (
+            (2.3, 0.68),
+            (2.24, 0.9),
+            (1.9, 1.0),
+            (1.05, 1.1),
+            (0.0, 1.12),
+            (-1.9, 1.14),
+            (-2.22, 1.1),
+            (-2.3, 0.8),
+        ),
+        (1.1, 0.45, -1.75, -2.15),
+        1.11,
+        (1.4, -1.36),
+        0.37,
+        0.3,
     ),
     "van": Shape(
-        "car", 5.1, 1.98, 2.05,
-        ((2.55, 0.66), (2.48, 0.95), (2.2, 1.08), (1.7, 1.2), (0.0, 1.22), (-2.2, 1.22), (-2.5, 1.2), (-2.55, 0.8)),
-        (1.75, 1.0, -2.35, -2.5), 1.21, (1.6, -1.6), 0.35, 0.28,
+        "car",
+        5.1,
+        1.98,
+        2.05,
+        (
+            (2.55, 0.66),
+            (2.48, 0.95),
+            (2.2, 1.08),
+            (1.7, 1.2),
+            (0.0, 1.22),
+            (-2.2, 1.22),
+            (-2.5, 1.2),
+            (-2.55, 0.8),
+        ),
+        (1.75, 1.0, -2.35, -2.5),
+        1.21,
+        (1.6, -1.6),
+        0.35,
+        0.28,
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -139,8 +214,14 @@ def _loft(
     rings = []
     for x, w, low, top in stations:
         waist = low + 0.45 * (top - low)
-        half = [(0.92 * w, low), (w, low + 0.3 * (waist - low)), (w, waist),
-                (0.975 * w, top - shoulder), (0.9 * w, top), (0.45 * w, top + 0.3 * shoulder)]  # fmt: skip
+        half = [
+            (0.92 * w, low),
+            (w, low + 0.3 * (waist - low)),
+            (w, waist),
+            (0.975 * w, top - shoulder),
+            (0.9 * w, top),
+            (0.45 * w, top + 0.3 * shoulder),
+        ]
         section = half + [(-y, z) for y, z in reversed(half)]
         rings.append([(x, y, z) for y, z in section])
     ring = np.array(rings)  # [S, 12, 3]
@@ -184,9 +265,15 @@ def _car(shape: Shape, paint: Surface) -> Vehicle:
     ]
     brakes = _lamps(-nose - 0.012, w, shape.outline[-2][1] - 0.1, 0.34, 0.16, BRAKE_LAMP)
     return Vehicle(
-        shape.category, shape.length, shape.width, shape.height,
-        merge(parts), brakes, shape.axles, shape.wheel_radius,
-    )  # fmt: skip
+        shape.category,
+        shape.length,
+        shape.width,
+        shape.height,
+        merge(parts),
+        brakes,
+        shape.axles,
+        shape.wheel_radius,
+    )
 
 
 def _cabin(shape: Shape, paint: Surface) -> list[Mesh]:
@@ -225,8 +312,12 @@ def _cabin(shape: Shape, paint: Surface) -> list[Mesh]:
             at(x0 - thick, 0, 0.006),
         ]
         faces.append(_mirrored(strip, pillar))
-    rail = [at(top, 1, 0.008), at(rear_top, 1, 0.008),
-            at(rear_top - 0.08 * rear_slope, 0.9, 0.008), at(top + 0.08 * slope, 0.9, 0.008)]  # fmt: skip
+    rail = [
+        at(top, 1, 0.008),
+        at(rear_top, 1, 0.008),
+        at(rear_top - 0.08 * rear_slope, 0.9, 0.008),
+        at(top + 0.08 * slope, 0.9, 0.008),
+    ]
     mirror_x = foot - 0.35
     mirrors = [
         box(
@@ -301,7 +392,7 @@ def _wheel(x: float, side: int, w: float, radius: float, angle: float) -> Mesh:
     turn = angle + np.linspace(0, 2 * np.pi, 21)
     rim = np.stack([np.sin(turn), np.cos(turn)], -1) * radius
     ring = np.stack([np.full(21, x) + rim[:, 0], np.zeros(21), radius + rim[:, 1]], -1)
-    near, far = ring + (0, outer, 0), ring + (0, inner, 0)
+    near, far = (ring + np.array((0, y, 0)) for y in (outer, inner))
     tread = quads(np.stack([near[:-1], near[1:], far[1:], far[:-1]], 1), RUBBER)
     face = outer + side * 0.002
     spokes = []
@@ -309,14 +400,27 @@ def _wheel(x: float, side: int, w: float, radius: float, angle: float) -> Mesh:
         a = angle + k * 2 * np.pi / 5
         along, across = np.array([np.sin(a), 0, np.cos(a)]), np.array([np.cos(a), 0, -np.sin(a)])
         hub = np.array([x, face + side * 0.008, radius])
-        spokes.append([hub + 0.05 * across, hub + 0.62 * radius * along + 0.035 * across,
-                       hub + 0.62 * radius * along - 0.035 * across, hub - 0.05 * across])  # fmt: skip
-    return merge([
-        tread,
-        disc((x, face, radius), radius, RUBBER, start=angle),
-        disc((x, face + side * 0.004, radius), radius * 0.66, Surface((0.09, 0.09, 0.1), gloss=0.2), start=angle),
-        quads(np.array(spokes), RIM),
-    ])  # fmt: skip
+        spokes.append(
+            [
+                hub + 0.05 * across,
+                hub + 0.62 * radius * along + 0.035 * across,
+                hub + 0.62 * radius * along - 0.035 * across,
+                hub - 0.05 * across,
+            ]
+        )
+    return merge(
+        [
+            tread,
+            disc((x, face, radius), radius, RUBBER, start=angle),
+            disc(
+                (x, face + side * 0.004, radius),
+                radius * 0.66,
+                Surface((0.09, 0.09, 0.1), gloss=0.2),
+                start=angle,
+            ),
+            quads(np.array(spokes), RIM),
+        ]
+    )
 
 
 def _slab(
@@ -354,8 +458,15 @@ def _bus(rng: np.random.Generator) -> Vehicle:
     ]
     parts = [
         _slab(length, w, 0.32, height, paint),
-        _mirrored([(-nose + 0.3, w + 0.008, 0.95), (nose - 0.3, w + 0.008, 0.95),
-                   (nose - 0.3, w + 0.008, 1.1), (-nose + 0.3, w + 0.008, 1.1)], PLATE),
+        _mirrored(
+            [
+                (-nose + 0.3, w + 0.008, 0.95),
+                (nose - 0.3, w + 0.008, 0.95),
+                (nose - 0.3, w + 0.008, 1.1),
+                (-nose + 0.3, w + 0.008, 1.1),
+            ],
+            PLATE,
+        ),
         *windows,
         _screen(nose + 0.015, w * 0.86, 1.05, 2.55),
         _screen(nose + 0.02, w * 0.6, 2.62, 2.9, Surface((0.9, 0.55, 0.1), glow=0.8)),
@@ -363,7 +474,7 @@ def _bus(rng: np.random.Generator) -> Vehicle:
         _lamps(nose + 0.02, w, 0.85, 0.3, 0.16, HEADLIGHT),
         _lamps(-nose - 0.02, w, 1.2, 0.22, 0.3, TAIL_LAMP),
         *(_arch(x, w, 0.48) for x in (2.9, -2.9)),
-    ]  # fmt: skip
+    ]
     brakes = _lamps(-nose - 0.03, w, 1.2, 0.22, 0.3, BRAKE_LAMP)
     return Vehicle("bus", length, 2 * w, height, merge(parts), brakes, (2.9, -2.9), 0.48)
 
@@ -388,10 +499,15 @@ def _truck(rng: np.random.Generator, paint: Surface) -> Vehicle:
         _lamps(nose + 0.02, w, 0.85, 0.28, 0.16, HEADLIGHT),
         _lamps(-nose - 0.02, w, 0.9, 0.2, 0.14, TAIL_LAMP),
         _screen(-nose - 0.012, 0.02, 1.0, 3.2, TRIM),
-        capsules([(nose - 0.3, s * (w + 0.12), 1.9) for s in (-1, 1)],
-                 [(nose - 0.3, s * (w + 0.12), 1.5) for s in (-1, 1)], 0.07, 0.07, TRIM),
+        capsules(
+            [(nose - 0.3, s * (w + 0.12), 1.9) for s in (-1, 1)],
+            [(nose - 0.3, s * (w + 0.12), 1.5) for s in (-1, 1)],
+            0.07,
+            0.07,
+            TRIM,
+        ),
         *(_arch(x, w, 0.45) for x in (nose - 1.1, -nose + 1.6)),
-    ]  # fmt: skip
+    ]
     brakes = _lamps(-nose - 0.03, w, 0.9, 0.2, 0.14, BRAKE_LAMP)
     return Vehicle(
         "truck", length, 2 * w, height, merge(parts), brakes, (nose - 1.1, -nose + 1.6), 0.45
