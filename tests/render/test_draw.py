@@ -7,6 +7,7 @@ import pytest
 
 from streamvis.render.draw import draw_caption, draw_detections, track_colour
 from streamvis.render.picture import Picture
+from streamvis.source import framecode
 from streamvis.types import CLASSES, Detections
 
 CAR = CLASSES.index("car")
@@ -51,9 +52,12 @@ def test_the_label_stands_above_its_box() -> None:
 
 
 def test_labels_leave_the_frame_code_alone() -> None:
-    picture = blank()
-    draw_detections(picture, see((0, 22, 200, 120)), CLASSES)
-    assert not picture[:19].any()
+    picture = np.full((360, 640, 3), 90, np.uint8)
+    framecode.write(picture, index=1234, camera_number=2)
+    for x in range(0, 240, 60):
+        draw_detections(picture, see((x, 22, x + 50, 120)), CLASSES)
+    draw_caption(picture, "front", "frame 1234")
+    assert framecode.read(picture) == framecode.FrameCode(1234, 2)
 
 
 def test_labels_do_not_cover_each_other() -> None:
