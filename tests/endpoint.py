@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from streamvis.publish.heartbeat import Heart
 from streamvis.publish.observer import Observer
 from streamvis.publish.proxy import Proxy
 from streamvis.publish.publisher import Publisher
-from streamvis.wire import Origin
+from streamvis.wire import AnyMessage, Origin
 
 PIPELINE = "av_4cam"
 WAIT_S = 20.0  # a deadline for what takes milliseconds: only a failure waits for it
@@ -50,6 +51,14 @@ class Endpoint:
         subscriber = Subscriber(self.proxy.address, kinds=kinds or ("det",), **options)
         assert self.proxy.wait_for_subscribers(before + 1, WAIT_S)
         return subscriber
+
+    def stop_and_read(self, *subscribers: Subscriber) -> list[list[AnyMessage]]:
+        """What each of them still gets when the pipeline stops, which waits for them."""
+        thread = threading.Thread(target=self.proxy.stop)
+        thread.start()
+        received = [list(subscriber) for subscriber in subscribers]
+        thread.join()
+        return received
 
 
 @contextmanager

@@ -86,6 +86,8 @@ class _Subscription:
             except zmq.Again:
                 return
             seen = self._inbox.accept(parts)
+            if self.is_stopped:  # tells the publisher that everything was read
+                self._socket.unsubscribe(self._inbox.topics[-1])
             if seen and self._latest:
                 self._forget(seen.topic)
             if seen:

@@ -23,12 +23,14 @@ from streamvis.wire import AnyMessage
 log = logging.getLogger(__name__)
 
 _POLL_MS = 50
+_REPEAT_MS = 200
 _BURST = 64  # messages forwarded before the observers' clocks are looked at again
 _QUIET_S = 2.0  # without a message and without a goodbye: the workers are dead
 _DRAIN_S = 10.0
 _FAREWELL_S = 1.0  # even a slow subscriber should learn that it is over
-_LINGER_MS = 1000
+_LINGER_MS = 1000  # for subscribers that listen to no heartbeats
 _LOSSLESS_PATIENCE_S = 10.0
+_HEARTBEATS = wire.topic_prefix("hb").encode()
 _SEND_BUFFER_BYTES = 1 << 18  # what lies in the kernel is old news that no queue limit counts
 _MAX_SUBSCRIPTION_BYTES = 1024
 
@@ -37,8 +39,10 @@ class Proxy:
     """Forwards what the workers publish to all subscribers, on a thread of its own.
 
     `backend` is where the workers' Publishers connect (ipc or inproc). Observers see every
-    message's header and publish their own beside it. In lossless mode a subscriber that does
-    not read stops the pipeline instead of missing results, until it has slept for 10 s.
+    message's header and publish their own beside it; the last of them is the Heart.
+
+    In lossless mode a subscriber that does not read stops the pipeline instead of missing
+    results, until it has slept for 10 s.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Proxy:
         self._workers.setsockopt(zmq.RCVHWM, config.hwm)
         self._public = _public_socket(context, config.hwm)
         self._outlet = Outlet(self._public, _LOSSLESS_PATIENCE_S if is_lossless else 0.0)
+        self._farewell_s = _LOSSLESS_PATIENCE_S if is_lossless else _FAREWELL_S
         self._bound: list[str] = []  # endpoints
         self._open_epochs: set[str] = set()  # of workers that have not said goodbye
         self._subscriptions: Counter[bytes] = Counter()  # by topic prefix
@@ -125,9 +130,7 @@ class Proxy:
             while not self._stopping.is_set():
                 self._turn(poller)
             self._drain(poller)
-            self._outlet.patience_s = _FAREWELL_S
-            for observer in self._observers:
-                self._publish(observer.finish())
+            self._say_goodbye()
         finally:
             self._close(_LINGER_MS)
 
@@ -152,6 +155,22 @@ class Proxy:
                 return
         log.warning("%d workers ended without a goodbye", len(self._open_epochs))
 
+    def _say_goodbye(self) -> None:
+        """The client unsubscribes from heartbeats when it has read the last one: to close before
+        would cut off what a slow one has not read. Until then the last words are repeated, for
+        those whose queue was full."""
+        self._outlet.patience_s = self._farewell_s
+        last_words: list[AnyMessage] = []
+        for observer in self._observers:
+            last_words = list(observer.finish())
+            self._publish(last_words)
+        deadline = monotonic() + self._farewell_s
+        while self._subscriptions[_HEARTBEATS] > 0 and monotonic() < deadline:
+            if self._public.poll(_REPEAT_MS):
+                self._count_subscriptions()
+            else:
+                self._publish(last_words)
+
     def _count_subscriptions(self) -> None:
         with self._subscribed:
             for request in _receive_waiting(self._public, _BURST):
@@ -167,6 +186,7 @@ class Proxy:
         parts = [frame.buffer for frame in frames]
         if parts[0] == BYE:
             self._open_epochs.discard(bytes(parts[1]).decode())
+            self._workers.send(parts[1])  # received
             return
         try:
             seen = wire.peek(parts)

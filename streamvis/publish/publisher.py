@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import defaultdict
 from collections.abc import Iterator
+from time import monotonic
 
 import zmq
 
@@ -14,10 +16,15 @@ from streamvis.publish.outlet import Outlet
 from streamvis.types import FrameResult
 from streamvis.wire import AnyMessage, DetMessage, EmbMessage, ImgMessage, Origin
 
-BYE = b"bye"  # [BYE, epoch] tells the proxy that nothing more comes; it is not forwarded
+log = logging.getLogger(__name__)
 
-_LINGER_MS = 2000
-_QUEUE_LENGTH = 64  # messages towards the proxy; it waits in them only when it has to
+# [BYE, epoch] tells the proxy that nothing more comes, and the proxy sends the epoch back. It is
+# needed: libzmq forgets what a paused receiver has not read when the sender closes.
+BYE = b"bye"
+
+_GOODBYE_S = 2.0
+_REPEAT_MS = 100
+_QUEUE_LENGTH = 256  # messages towards the proxy, which reads at once unless it must wait itself
 _LOSSLESS_PATIENCE_S = 20.0  # longer than the proxy's own, so that it is the one to give up
 
 
@@ -42,7 +49,7 @@ class Publisher:
         self._seq: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._socket = context.socket(zmq.XPUB)
         patience_s = _LOSSLESS_PATIENCE_S if is_lossless else 0.0
-        self._socket.setsockopt(zmq.LINGER, _LINGER_MS + round(patience_s * 1000))
+        self._goodbye_s = _GOODBYE_S + patience_s
         self._socket.setsockopt(zmq.SNDHWM, _QUEUE_LENGTH)
         self._outlet = Outlet(self._socket, patience_s)
         self._connect(endpoint, timeout_s)
@@ -72,10 +79,12 @@ class Publisher:
         )
 
     def close(self) -> None:
-        """Say goodbye to the proxy, so that it waits for no more; what was sent still goes out."""
-        if not self._socket.closed:
-            self._outlet.send([BYE, self.epoch.encode()])
-            self._socket.close()
+        """Returns when the proxy has everything that was sent, or does not answer for 2 s."""
+        if self._socket.closed:
+            return
+        if not self._say_goodbye():
+            log.warning("the proxy did not answer a goodbye: the last results may be lost")
+        self._socket.close(linger=0)
 
     def __enter__(self) -> Publisher:
         return self
@@ -92,6 +101,16 @@ class Publisher:
                 "The publishing side of the pipeline is not running."
             )
         self._socket.recv()  # its subscription to everything
+
+    def _say_goodbye(self) -> bool:
+        """Repeated, because after an overflow libzmq skips the proxy until it has caught up."""
+        epoch = self.epoch.encode()
+        deadline = monotonic() + self._goodbye_s
+        while monotonic() < deadline:
+            self._outlet.send([BYE, epoch])
+            if self._socket.poll(_REPEAT_MS) and self._socket.recv() == epoch:
+                return True
+        return False
 
     def _next_seq(self, kind: str, camera: str) -> int:
         return next(self._seq[wire.topic_prefix(kind, self.origin.pipeline, camera)])
