@@ -55,7 +55,7 @@ def test_labels_leave_the_frame_code_alone() -> None:
     picture = np.full((360, 640, 3), 90, np.uint8)
     framecode.write(picture, index=1234, camera_number=2)
     for x in range(0, 240, 60):
-        draw_detections(picture, see((x, 22, x + 50, 120)), CLASSES)
+        draw_detections(picture, see((x, 17, x + 50, 120)), CLASSES)
     draw_caption(picture, "front", "frame 1234")
     assert framecode.read(picture) == framecode.FrameCode(1234, 2)
 
