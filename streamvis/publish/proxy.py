@@ -56,7 +56,7 @@ class Proxy:
     ) -> None:
         self.backend = backend
         self.address = config.endpoint.endpoint  # has the real port once started
-        self.num_bad = 0  # messages of workers that could not be read, and were not forwarded
+        self.num_bad = 0  # messages of workers that could not be read
         self._config = config
         self._observers = observers
         self._workers = context.socket(zmq.XSUB)
@@ -190,17 +190,13 @@ class Proxy:
             return
         try:
             seen = wire.peek(parts)
+            self._open_epochs.add(seen.epoch)
+            self._outlet.send(frames)
+            for observer in self._observers:
+                self._publish(observer.see(seen))
         except WireError as error:
             self.num_bad += 1
-            log.warning("a worker's message was not forwarded: %s", error)
-            return
-        self._open_epochs.add(seen.epoch)
-        self._outlet.send(frames)
-        self._show(seen)
-
-    def _show(self, seen: wire.Observed) -> None:
-        for observer in self._observers:
-            self._publish(observer.see(seen))
+            log.warning("a worker sent a bad message: %s", error)
 
     def _publish(self, messages: Iterable[AnyMessage]) -> None:
         """Send what observers say, and show it to all of them in turn."""
