@@ -103,7 +103,8 @@ class Proxy:
     def num_subscribers(self) -> int:
         """A subscriber has several topics, so this is how many share the commonest one. The
         client subscribes to heartbeats last, always: from then on it misses nothing."""
-        return max(self._subscriptions.values(), default=0)
+        with self._subscribed:
+            return max(self._subscriptions.values(), default=0)
 
     def wait_for_subscribers(self, count: int, timeout_s: float) -> bool:
         with self._subscribed:
