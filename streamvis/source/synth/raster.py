@@ -146,9 +146,11 @@ def _spans(
 
 def nearest(found: Fragments, num_pixels: int) -> tuple[NDArray[np.int32], Floats]:
     """(triangle [num_pixels], nearness [num_pixels]) in front; -1 and 0 where there is none."""
-    key = found.nearness.view(np.uint32).astype(np.uint64) << np.uint64(32)
-    key |= (found.triangle + 1).astype(np.uint64)  # positive floats order as their bits do
-    best = np.zeros(num_pixels, np.uint64)
-    np.maximum.at(best, found.pixel, key)
+    # One integer that orders by nearness, then carries the triangle: positive floats order as
+    # their bits do.
+    key = np.empty((len(found.pixel), 2), "<u4")
+    key[:, 0], key[:, 1] = found.triangle + 1, found.nearness.view(np.uint32)
+    best = np.zeros(num_pixels, "<u8")
+    np.maximum.at(best, found.pixel, key.view("<u8")[:, 0])
     triangle = (best & np.uint64(0xFFFFFFFF)).astype(np.int32) - 1
     return triangle, (best >> np.uint64(32)).astype(np.uint32).view(np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -19,7 +18,7 @@ from streamvis.source.synth.light import Light, ShadowMap
 from streamvis.source.synth.mesh import Clusters, Mesh, merge
 from streamvis.source.synth.plan import random_plan
 from streamvis.source.synth.raster import Fragments, ScreenTriangles
-from streamvis.source.synth.shade import Contact, Seen, expose, shade
+from streamvis.source.synth.shade import Contact, Seen, Sunlight, expose, shade
 from streamvis.source.synth.town import TownBuilder
 from streamvis.source.synth.traffic import Body
 
@@ -81,6 +80,21 @@ class RenderedFrame:
     objects: tuple[RenderedObject, ...]
 
 
+@dataclass(frozen=True)
+class _Take:
+    """One camera at one moment, before there is light."""
+
+    view: Camera  # at the rendered size
+    moving: list[Body]
+    mesh: Mesh
+    screen: ScreenTriangles
+    found: Fragments
+
+    def owner(self, triangle: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Track ids of screen triangles; -1, the sky, has none."""
+        return np.append(self.mesh.owner[self.screen.source], np.int32(0))[triangle]
+
+
 class StreetScene:
     """`render` gives one camera's picture of one frame; any frame, in any order."""
 
@@ -100,23 +114,20 @@ class StreetScene:
         self._standing = Clusters(merge([self._town.ground, self._town.scenery, *labelled]))
 
     def render(self, camera: str, index: int) -> RenderedFrame:
-        view, bodies, mesh, screen, found = self._look(camera, index)
-        triangle, nearness = raster.nearest(found, view.width * view.height)
-        shape = (view.height, view.width)
+        take = self._take(camera, index)
+        triangle, nearness = raster.nearest(take.found, take.view.width * take.view.height)
+        shape = (take.view.height, take.view.width)
         depth = np.reciprocal(np.maximum(nearness, np.float32(1 / SKY_DEPTH_M)))
-        seen = Seen(triangle.reshape(shape), depth.reshape(shape))
-        image = self._shade(view, bodies, mesh, screen, seen)
-        ids = self._ids(mesh, screen, triangle).reshape(shape)
-        size = (self.config.width, self.config.height)
+        image = self._shade(take, Seen(triangle.reshape(shape), depth.reshape(shape)))
+        ids = take.owner(triangle).reshape(shape)
         if self.config.supersample > 1:
+            size = (self.config.width, self.config.height)
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
             ids = np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.int32)
         number = list(RIG).index(camera)
         image = expose(image, np.random.default_rng([self.config.seed, number, index]))
-        return RenderedFrame(
-            camera, index, self.capture_ns(camera, index), image, ids,
-            self._objects(view, bodies, mesh, screen, found, ids),
-        )  # fmt: skip
+        t_ns = self.capture_ns(camera, index)
+        return RenderedFrame(camera, index, t_ns, image, ids, self._objects(take, ids))
 
     def capture_ns(self, camera: str, index: int) -> int:
         return START_NS + index * 1_000_000_000 // self.config.fps + RIG[camera].delay_ns
@@ -153,9 +164,7 @@ class StreetScene:
     def _seconds(self, camera: str, index: int) -> float:
         return (self.capture_ns(camera, index) - START_NS) / 1e9
 
-    def _look(
-        self, camera: str, index: int
-    ) -> tuple[Camera, list[Body], Mesh, ScreenTriangles, Fragments]:
+    def _take(self, camera: str, index: int) -> _Take:
         k = self.config.supersample
         view = self.camera(camera, index)
         view = replace(
@@ -165,7 +174,7 @@ class StreetScene:
         mesh = merge([self._standing.seen_by(view), *(b.mesh for b in moving)])
         screen = raster.project(mesh, view)
         found = raster.fragments(screen.screen, 1 / screen.depth, view.width, view.height)
-        return view, [*self._town.fixtures, *moving], mesh, screen, found
+        return _Take(view, moving, mesh, screen, found)
 
     def _moving(self, view: Camera, t: float) -> list[Body]:
         """Bodies that can be in the picture, or throw a shadow into it."""
@@ -175,24 +184,13 @@ class StreetScene:
         shown = (view.may_see(where, 7.0) & (away < MOVING_REACH_M)) | (away < SHADOW_REACH_M)
         return [body for k in np.flatnonzero(shown) for body in actors[k].bodies(t)]
 
-    def _shade(
-        self, view: Camera, bodies: Sequence[Body], mesh: Mesh, screen: ScreenTriangles, seen: Seen
-    ) -> NDArray[np.uint8]:
-        moving = merge(b.mesh for b in bodies[len(self._town.fixtures) :])
-        heights = self._shadow.with_moving(moving)
-        x, y = (float(v) for v in view.position[:2])
-        contact = Contact([b.outline for b in bodies if len(b.outline)], (x, y), CONTACT_RADIUS_M)
-        return shade(
-            seen,
-            screen,
-            mesh,
-            view,
-            self._materials.atlas,
-            self._light,
-            self._shadow,
-            heights,
-            contact,
-        )
+    def _shade(self, take: _Take, seen: Seen) -> NDArray[np.uint8]:
+        heights = self._shadow.with_moving(merge(b.mesh for b in take.moving))
+        x, y = (float(v) for v in take.view.position[:2])
+        outlines = [b.outline for b in (*self._town.fixtures, *take.moving) if len(b.outline)]
+        contact = Contact(outlines, (x, y), CONTACT_RADIUS_M)
+        sunlight = Sunlight(self._light, self._shadow, heights, contact)
+        return shade(seen, take.screen, take.mesh, take.view, self._materials.atlas, sunlight)
 
     @cached_property
     def _shadow(self) -> ShadowMap:
@@ -205,45 +203,34 @@ class StreetScene:
         shadow.add_static(merge([self._town.scenery, *(b.mesh for b in self._town.fixtures)]))
         return shadow
 
-    @staticmethod
-    def _ids(mesh: Mesh, screen: ScreenTriangles, triangle: NDArray[np.int32]) -> NDArray[np.int32]:
-        owner = np.append(mesh.owner[screen.source], np.int32(0))  # triangle -1 is the sky
-        return owner[triangle]
-
-    def _objects(
-        self,
-        view: Camera,
-        bodies: Sequence[Body],
-        mesh: Mesh,
-        screen: ScreenTriangles,
-        found: Fragments,
-        ids: NDArray[np.int32],
-    ) -> tuple[RenderedObject, ...]:
-        whole = _silhouettes(mesh.owner[screen.source][found.triangle], found.pixel)
-        scale = self.config.supersample**2
-        known = {b.track_id: b for b in bodies}
+    def _objects(self, take: _Take, ids: NDArray[np.int32]) -> tuple[RenderedObject, ...]:
+        whole = _silhouettes(take.owner(take.found.triangle), take.found.pixel)
+        pixels = self.config.supersample**2
+        known = {b.track_id: b for b in (*self._town.fixtures, *take.moving)}
         objects = []
         for track_id, (xyxy, num_visible) in _boxes(ids).items():
             body = known[track_id]
+            visible = min(1.0, num_visible * pixels / whole[track_id])
+            depth_m = float(take.view.to_optical(np.array(body.centre))[2])
             objects.append(
-                RenderedObject(
-                    track_id,
-                    body.category,
-                    xyxy,
-                    min(1.0, num_visible * scale / whole[track_id]),
-                    float(view.to_optical(np.array(body.centre))[2]),
-                    body.centre,
-                )
+                RenderedObject(track_id, body.category, xyxy, visible, depth_m, body.centre)
             )
         return tuple(objects)
 
 
 def _silhouettes(owner: NDArray[np.int32], pixel: NDArray[np.int32]) -> dict[int, int]:
     """Track id -> how many pixels the object would cover alone."""
-    owned = owner > 0
-    key = np.unique(owner[owned].astype(np.int64) << 32 | pixel[owned])
-    ids, counts = np.unique(key >> 32, return_counts=True)
-    return dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    owned = np.flatnonzero(owner)
+    owned = owned[np.argsort(owner[owned], kind="stable")]
+    ids, start = np.unique(owner[owned], return_index=True)
+    last = np.zeros(pixel.max(initial=0) + 1, np.int32)
+    sizes = {}
+    for track_id, covered in zip(ids.tolist(), np.split(pixel[owned], start[1:]), strict=True):
+        # Triangles of one object overlap: count each pixel where its last visitor stands.
+        order = np.arange(len(covered), dtype=np.int32)
+        last[covered] = order
+        sizes[track_id] = int((last[covered] == order).sum())
+    return sizes
 
 
 def _boxes(ids: NDArray[np.int32]) -> dict[int, tuple[tuple[int, int, int, int], int]]:

@@ -38,29 +38,45 @@ class Seen:
     depth: Floats  # m along the optical axis; large for sky
 
 
+@dataclass(frozen=True)
+class Sunlight:
+    """What falls on one moment's street, and what keeps it off."""
+
+    light: Light
+    shadow: ShadowMap
+    heights: Floats  # of the shadow map, with the moment's moving things
+    contact: Contact
+
+    def share(self, point: Floats, normal: Floats) -> tuple[Floats, Floats]:
+        """(how squarely, how freely) the sun meets world points [H, W, 3], each [H, W]."""
+        squarely = np.clip(normal @ self.light.to_sun.astype(np.float32), 0, 1)
+        lifted = point + normal * np.float32(0.08)
+        return squarely, self.shadow.lit(self.heights, lifted, squarely)
+
+    def ambient(self, point: Floats, normal: Floats) -> Floats:
+        """Light [H, W, 3] from the sky above and the ground below."""
+        up = (0.5 + 0.5 * normal[..., 2])[..., None]
+        light = self.light.bounce * (1 - up) + self.light.sky * up
+        return light * self.contact.openness(point)[..., None]
+
+
 def shade(
     seen: Seen,
     screen: ScreenTriangles,
     mesh: Mesh,
     camera: Camera,
     atlas: Atlas,
-    light: Light,
-    shadow: ShadowMap,
-    heights: Floats,
-    contact: Contact,
+    sunlight: Sunlight,
 ) -> NDArray[np.uint8]:
     """The picture [H, W, 3] sRGB."""
-    is_sky = seen.triangle < 0
+    light, is_sky = sunlight.light, seen.triangle < 0
     surface = _surface(seen, screen, mesh, camera, atlas)
     point = camera.position.astype(np.float32) + camera.rays * seen.depth[..., None]
-    facing = np.clip(surface.normal @ light.to_sun.astype(np.float32), 0, 1)
-    lit = shadow.lit(heights, point + surface.normal * np.float32(0.08), facing)
-    up = (0.5 + 0.5 * surface.normal[..., 2])[..., None]
-    ambient = (light.bounce * (1 - up) + light.sky * up) * contact.openness(point)[..., None]
-    colour = surface.albedo * (
-        ambient + light.sun * (facing * lit)[..., None] + surface.glow[..., None]
-    )
-    _reflect(colour, surface, camera.rays, lit, light)
+    squarely, freely = sunlight.share(point, surface.normal)
+    arriving = sunlight.ambient(point, surface.normal)
+    arriving += light.sun * (squarely * freely)[..., None]
+    colour = surface.albedo * (arriving + surface.glow[..., None])
+    _reflect(colour, surface, camera.rays, freely, light)
     clear = np.exp(-seen.depth / np.float32(light.haze_m))[..., None]
     colour = light.haze + (colour - light.haze) * clear
     colour[is_sky] = light.sky_towards(camera.rays[is_sky])
@@ -82,9 +98,10 @@ def _surface(
     seen: Seen, screen: ScreenTriangles, mesh: Mesh, camera: Camera, atlas: Atlas
 ) -> _Surface:
     # Only triangles in front need their coefficients.
-    shown, compact = np.unique(seen.triangle, return_inverse=True)
-    compact = compact.reshape(seen.triangle.shape)
-    shown = np.maximum(shown, 0)  # sky pixels borrow triangle 0 and are painted over
+    is_shown = np.zeros(len(screen.source), bool)
+    is_shown[seen.triangle] = True  # sky pixels borrow the last triangle and are painted over
+    shown = np.flatnonzero(is_shown)
+    compact = (np.cumsum(is_shown) - 1)[seen.triangle]
     values = screen.vertex[shown][..., 3:] / screen.depth[shown][..., None]
     plane = planes(screen.screen[shown], values).astype(np.float32)  # [T, 3, 5]
     source = screen.source[shown]
@@ -96,10 +113,8 @@ def _surface(
         value: Floats = p[:, 0][compact] * x + p[:, 1][compact] * y + p[:, 2][compact]
         return value * seen.depth
 
-    normal = np.stack([interpolate(k) for k in (2, 3, 4)], -1)
-    normal /= np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-6)
-    ray_length = np.linalg.norm(camera.rays, axis=-1)
-    cosine = -np.einsum("hwc,hwc->hw", normal, camera.rays) / ray_length
+    normal = _unit(np.stack([interpolate(k) for k in (2, 3, 4)], -1))
+    cosine = -np.einsum("...c,...c", normal, _unit(camera.rays))
     normal *= np.where(cosine < 0, np.float32(-1), np.float32(1))[..., None]
     cosine = np.abs(cosine)
 
@@ -112,12 +127,16 @@ def _surface(
     return _Surface(albedo, normal, cosine, gloss, glow)
 
 
+def _unit(vector: Floats) -> Floats:
+    length = np.sqrt(np.einsum("...c,...c", vector, vector))[..., None]
+    return np.asarray(vector / np.maximum(length, np.float32(1e-9)), np.float32)
+
+
 def _reflect(colour: Floats, surface: _Surface, rays: Floats, lit: Floats, light: Light) -> None:
     """Mix the mirrored sky and sun into glossy pixels, in place."""
     rows, cols = np.nonzero(surface.gloss > 0.02)
     normal, gloss = surface.normal[rows, cols], surface.gloss[rows, cols, None]
-    ray = rays[rows, cols]
-    ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
+    ray = _unit(rays[rows, cols])
     away = ray - 2 * np.einsum("nc,nc->n", ray, normal)[:, None] * normal
     sky = light.sky_towards(away)
     # Streets are canyons: low reflections meet the houses opposite, still lower ones the road.
