@@ -92,7 +92,7 @@ class PerceptionBack:
 
     def _state(self, packet: TilePacket) -> _CameraState:
         if packet.camera not in self._cameras:
-            tracker = Tracker(self._tracker_config)
+            tracker = Tracker(self._tracker_config, classes=self._detector.model.classes)
             self._cameras[packet.camera] = _CameraState(Canvas(self._grid), tracker)
         return self._cameras[packet.camera]
 

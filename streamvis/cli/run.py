@@ -47,11 +47,9 @@ def run(
     went on; see `streamvis --help` for the rest. A second Ctrl-C quits at once.
     """
     config = load_config(pipeline, PipelineConfig, list(_as_overrides(clock, runtime, overrides)))
-    if wait_subscribers is not None:
-        config = config.with_subscribers(wait_subscribers)
     if summary:
         _check_writable(summary)
-    session = Session(config)
+    session = Session(config, wait_subscribers)
     with _signals() as stop, _Display(session, config.name) as display:
         result = session.run(display.show, stop.is_requested)
     _report(result, was_stopped=stop.is_requested())

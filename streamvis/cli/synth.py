@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from streamvis.source import framecode
 from streamvis.source.synth.camera import RIG
 from streamvis.source.synth.drive import write_drive
 from streamvis.source.synth.scene import SceneConfig, StreetScene
@@ -32,6 +33,8 @@ def synth(
             seed, round(seconds * fps), fps, width, height,
             tuple(cameras.split(",")), 2 if smooth else 1,
         )  # fmt: skip
+        if frame_code and width < framecode.MIN_WIDTH:
+            raise ValueError(f"a frame code needs a width of {framecode.MIN_WIDTH} px or more")
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

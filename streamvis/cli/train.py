@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,8 @@ def train(
     overrides: Overrides = None,
 ) -> None:
     """Train the encoder and its head; checkpoints, log and weights go to the config's `out`."""
+    # Threads that spin while they wait stall a machine that has other work (measured: 20x).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from streamvis.train.config import TrainConfig
     from streamvis.train.trainer import Trainer  # torch takes seconds to import
 

@@ -13,21 +13,21 @@ class PublishConfig(ConfigModel):
     """The one public endpoint of a pipeline; every worker publishes through it."""
 
     address: str = Field(
-        "pub+bind:tcp://127.0.0.1:0",
+        default="pub+bind:tcp://127.0.0.1:0",
         description="pub+bind:tcp://HOST:PORT or pub+bind:ipc:///PATH; port 0 takes a free one.",
     )
     insecure: bool = Field(
-        False, description="Allow an address that other hosts can reach, without encryption."
+        default=False, description="Allow an address that other hosts can reach, without encryption."
     )
     wait_subscribers: int = Field(
-        0, ge=0, description="Start the cameras when so many subscribers are there."
+        default=0, ge=0, description="Start the cameras when so many subscribers are there."
     )
     hwm: int = Field(
-        64, ge=1, description="Messages queued for a subscriber that reads too slowly."
+        default=64, ge=1, description="Messages queued for a subscriber that reads too slowly."
     )
-    heartbeat: DurationNs = Field(1_000_000_000, gt=0, description="Time between heartbeats.")
+    heartbeat: DurationNs = Field(default=1_000_000_000, gt=0, description="Time between heartbeats.")
     sync_tolerance: DurationNs = Field(
-        60_000_000, ge=0, description="Capture times this close show the same moment."
+        default=60_000_000, ge=0, description="Capture times this close show the same moment."
     )
 
     @property

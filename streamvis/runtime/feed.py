@@ -10,8 +10,8 @@ from streamvis.front import CameraFront
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.source.base import Source
-from streamvis.topology import Clock
 from streamvis.types import Frame, SourceCounts
+from streamvis.wire import Clock
 
 
 class CameraFeed:
@@ -45,14 +45,18 @@ class CameraFeed:
     def report(self, front: CameraFront, is_drained: bool) -> CameraReport:
         """How the camera is. It is over only when the front has taken all that was decoded:
         until then a frame that waits would look like one that was dropped."""
-        state = self._final_state() if is_drained else "live"
-        counts = front.account(self.seen)
-        return CameraReport(self._camera, state, counts, str(self.error or ""))
+        state, error = self._ending() if is_drained else ("live", "")
+        rate_hz = self._source.info.fps if self._is_live else None
+        return CameraReport(self._camera, state, front.account(self.seen), error, rate_hz)
 
-    def _final_state(self) -> str:
+    def _ending(self) -> tuple[str, str]:
+        """(state, what went wrong)"""
         if self.error is not None:
-            return self.error.state
-        return "ended_early" if self._source.lost_source else "ended"
+            return self.error.state, str(self.error)
+        missing = self._source.lost_source
+        if missing and not self._stopping.is_set():
+            return "ended_early", f"ended {missing} frames early; check or repeat the recording"
+        return "ended", ""
 
     @property
     def seen(self) -> SourceCounts:

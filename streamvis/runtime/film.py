@@ -6,7 +6,7 @@ import logging
 import threading
 
 from streamvis.client import DetMessage, ImgMessage, Subscriber
-from streamvis.errors import OutputError
+from streamvis.errors import OutputError, WireError
 from streamvis.render.mosaic_video import MosaicVideo
 from streamvis.topology import PipelineConfig
 
@@ -25,7 +25,7 @@ class Film:
         """Raises OutputError at once if the file cannot be made."""
         assert config.mosaic is not None, "no mosaic is wanted"
         self._is_live = config.clock == "live"
-        self._video = MosaicVideo(config.mosaic.path, list(config.sources))
+        self._video = MosaicVideo(config.mosaic.path, list(config.sources), fps=config.mosaic.fps)
         self._subscriber = Subscriber(address, kinds=("det", "img"))
         self._thread = threading.Thread(target=self._run, name="film", daemon=True)
         self.num_frames = 0
@@ -44,8 +44,8 @@ class Film:
                 for message in messages:
                     self._see(message)
             self.num_frames = self._video.close()
-        except OutputError as error:
-            self.error = error
+        except (OutputError, WireError) as error:
+            self.error = OutputError(f"the film was given up: {error}")
             self._video.discard()
 
     def _see(self, message: object) -> None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +46,12 @@ class RayEngine:
         self._runs: dict[Any, str] = {}  # the running `run` calls, by what they run
         self._reports = {name: CameraReport(name, "connecting") for name in config.sources}
         self._error: StreamvisError | None = None
+        # On the main thread ray.init would replace the caller's SIGTERM handler; and Ray's
+        # daemons die with the thread that started them, so this one lives until `close`.
+        self._ray_thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
 
     def open(self, should_stop: ShouldStop) -> None:
-        _connect(self._folder)
+        _connect(self._folder, self._ray_thread)
         if should_stop():
             raise Stopped
         self._place_actors()
@@ -96,6 +102,7 @@ class RayEngine:
             for actor in [*self._cameras.values(), *self._workers]:
                 ray.kill(actor)
             ray.shutdown()
+        self._ray_thread.shutdown()
 
     def _place_actors(self) -> None:
         runtime = self._config.runtime
@@ -156,27 +163,37 @@ class RayEngine:
             actor.stop.remote(abort=True)
 
 
-def _connect(folder: Path) -> None:
+def _connect(folder: Path, thread: ThreadPoolExecutor) -> None:
+    """Join the cluster that RAY_ADDRESS names, else start one of our own in `folder`."""
     address = os.environ.get("RAY_ADDRESS")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    own_cluster = {
-        "include_dashboard": False,
-        "object_store_memory": _OBJECT_STORE_BYTES,
-        "_temp_dir": str(folder / "ray"),
-    }
+    options: dict[str, Any] = {"address": address}
+    if not address:
+        options = {
+            "address": "local",
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+            "_temp_dir": str(folder / "ray"),
+        }
     try:
-        ray.init(
-            address=address or "local",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **({} if address else own_cluster),
-        )
-    except (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError) as error:
-        where = f"join the Ray cluster at {address}" if address else "start Ray"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if address:
+            _check_reachable(address)
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        init = partial(ray.init, log_to_driver=False, logging_level=logging.ERROR, **options)
+        thread.submit(init).result()
+    except (OSError, RuntimeError, ValueError) as error:
+        what = f"join the Ray cluster at {address}" if address else "start Ray"
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise RuntimeStartError(
-            f"cannot {where}: {reason}; check it, or run with --runtime local"
+            f"cannot {what} ({reason}); check it, or run with --runtime local"
         ) from None
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_CONTROL_TIMEOUT_S).close()
 
 
 def _await(call: Any, should_stop: ShouldStop) -> Any:

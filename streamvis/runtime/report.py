@@ -15,6 +15,7 @@ class CameraReport:
     state: str  # connecting, live, ended, ended_early, or a SourceError's state
     counts: SourceCounts = SourceCounts()
     error: str = ""
+    rate_hz: float | None = None  # results a second to expect, when frames are paced
 
     @property
     def is_over(self) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from streamvis.topology import Clock
+from streamvis.wire import Clock
 
 T = TypeVar("T")
 

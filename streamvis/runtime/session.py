@@ -12,7 +12,7 @@ from pathlib import Path
 
 import zmq
 
-from streamvis.errors import OutputError, SourceError, StreamvisError
+from streamvis.errors import OutputError, RuntimeStartError, SourceError, StreamvisError
 from streamvis.publish.heartbeat import Heart
 from streamvis.publish.proxy import Proxy
 from streamvis.publish.sync import SyncJoiner
@@ -62,12 +62,15 @@ class RunSummary:
 class Session:
     """Owns everything of one run except the signals. `run` may be called once."""
 
-    def __init__(self, config: PipelineConfig) -> None:
+    def __init__(self, config: PipelineConfig, wait_subscribers: int | None = None) -> None:
+        """`wait_subscribers`, if given, beats the pipeline file's."""
         self._config = config
         self._began_ns = time.monotonic_ns()
         origin = Origin.here(config.name)
         publish = config.publish
         cameras = list(config.sources)
+        wanted = publish.wait_subscribers if wait_subscribers is None else wait_subscribers
+        self._num_wanted = wanted + (config.mosaic is not None)  # the film subscribes too
         self.ledger = RunLedger(origin, cameras, publish.heartbeat)
         self._heart = Heart(origin, publish.heartbeat, config.digest())
         self._observers = (
@@ -95,10 +98,10 @@ class Session:
                 on_status("loading", proxy.address)
                 engine.open(should_stop)
                 self._note_cameras(engine)
-                self._wait_for_subscribers(proxy, bool(film), on_status, should_stop)
+                self._wait_for_subscribers(proxy, on_status, should_stop)
                 start_ns = time.monotonic_ns()
                 engine.start()
-                self._watch(engine, lambda phase: on_status(phase, proxy.address), should_stop)
+                self._watch(engine, proxy, on_status, should_stop)
             except Stopped:
                 start_ns = time.monotonic_ns()
             finally:
@@ -118,11 +121,19 @@ class Session:
             is_lossless=self._config.clock == "replay",
         )
 
-    def _watch(self, engine: Engine, tell: Callable[[str], None], should_stop: ShouldStop) -> None:
+    def _watch(
+        self,
+        engine: Engine,
+        proxy: Proxy,
+        on_status: Callable[[str, str], None],
+        should_stop: ShouldStop,
+    ) -> None:
         deadline: float | None = None
         while not engine.wait(_POLL_S):
+            if not proxy.is_running:
+                raise RuntimeStartError("the proxy ended; see the log above, and report it")
             self._note_cameras(engine)
-            tell("running" if deadline is None else "stopping")
+            on_status("stopping" if deadline else "running", proxy.address)
             if deadline is None and should_stop():
                 engine.stop()
                 deadline = time.monotonic() + _STOP_PATIENCE_S
@@ -132,17 +143,15 @@ class Session:
     def _note_cameras(self, engine: Engine) -> None:
         for report in engine.reports():
             self.ledger.update(report)
-            self._heart.set_camera(report.camera, report.state)
+            self._heart.set_camera(report.camera, report.state, report.rate_hz)
 
     def _wait_for_subscribers(
         self,
         proxy: Proxy,
-        has_film: bool,
         on_status: Callable[[str, str], None],
         should_stop: ShouldStop,
     ) -> None:
-        wanted = self._config.publish.wait_subscribers + has_film
-        while not proxy.wait_for_subscribers(wanted, _POLL_S):
+        while not proxy.wait_for_subscribers(self._num_wanted, _POLL_S):
             on_status("waiting", proxy.address)
             if should_stop():
                 raise Stopped

@@ -20,7 +20,7 @@ class FrontLink:
 
     def __init__(self, endpoint: str, camera: str) -> None:
         self._camera = camera
-        self._socket = zmq.Context.instance().socket(zmq.DEALER)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, camera.encode())
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.connect(endpoint)
@@ -47,7 +47,7 @@ class BackLink:
     """A worker's end, for all the cameras pinned to it. One thread only."""
 
     def __init__(self, endpoint: str) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.ROUTER)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)  # a restarted camera takes its name over
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
         self._socket.bind(endpoint)

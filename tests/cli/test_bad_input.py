@@ -1,0 +1,146 @@
+"""Everything a user can get wrong: one clear sentence, the documented exit code, nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import write_clip
+
+from streamvis.encode.weights import BUNDLED
+
+STREAMVIS = [sys.executable, "-m", "streamvis.cli.main"]
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    write_clip(tmp_path / "a.mp4", num_frames=6)
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "version: 1\n"
+        "name: test\n"
+        "clock: replay\n"
+        "runtime: {kind: local}\n"
+        "sources:\n"
+        "  a: {uri: a.mp4}\n"
+        "encoder: {input_size: [128, 64]}\n"
+        "outputs:\n"
+        "  - publish: pub+bind:tcp://127.0.0.1:0\n"
+    )
+    return path
+
+
+def streamvis(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*STREAMVIS, *map(str, args)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+
+
+def check(done: subprocess.CompletedProcess[str], code: int, *hints: str) -> None:
+    """The exit code, and one sentence with these words; never a traceback."""
+    text = done.stderr + done.stdout
+    assert done.returncode == code, text
+    assert "Traceback" not in text
+    for hint in hints:
+        assert hint in text
+
+
+CONFIG_MISTAKES = {
+    "no sources": (["sources={}"], ["sources", "at least 1"]),
+    "unknown key": (["encoder.widht=1"], ["encoder.widht", "unknown key"]),
+    "clock": (["clock=fast"], ["clock", "'live' or 'replay'"]),
+    "not a tile multiple": (["encoder.input_size=[100,64]"], ["multiples of the 64 px tile"]),
+    "two outputs in one": (
+        ["outputs=[{publish: tcp://127.0.0.1:7700, mosaic: y.mp4}]"],
+        ["exactly one key"],
+    ),
+    "address": (["outputs.0.publish=tcp:/x"], ["is not an address"]),
+    "open to the network": (["outputs.0.publish=pub+bind:tcp://0.0.0.0:7700"], ["insecure: true"]),
+    "camera name": (["sources={a/b: {uri: a.mp4}}"], ["cannot be a name"]),
+    "live url": (["sources.a.uri=rtsp://cam/1"], ["rtsp:// is not read yet"]),
+    "replay on two workers": (["runtime.workers=2"], ["set workers: 1"]),
+    "not key=value": (["clock"], ["key.path=value"]),
+}
+
+
+@pytest.mark.parametrize("mistake", CONFIG_MISTAKES)
+def test_a_mistake_in_the_config_starts_nothing(pipeline, mistake):
+    overrides, hints = CONFIG_MISTAKES[mistake]
+    args = [arg for override in overrides for arg in ("--set", override)]
+    for verb in ("validate", "run"):
+        check(streamvis(verb, pipeline, *args), 2, *hints)
+
+
+def test_two_cameras_with_one_name(pipeline):
+    pipeline.write_text(pipeline.read_text().replace("  a:", "  a: {uri: b.mp4}\n  a:"))
+    check(streamvis("run", pipeline), 2, f"{pipeline}:7", "given twice")
+
+
+def test_no_such_pipeline_file(tmp_path):
+    check(streamvis("run", tmp_path / "no.yaml"), 2, "cannot read this file")
+
+
+def test_a_port_in_use_is_named(pipeline):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = streamvis("run", pipeline, "--set", f"outputs.0.publish=tcp://127.0.0.1:{port}")
+    check(done, 5, f":{port} is in use", "another port")
+
+
+def test_damaged_weights(pipeline, tmp_path):
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(BUNDLED.with_suffix(suffix), tmp_path / f"own{suffix}")
+    own = tmp_path / "own.safetensors"
+    data = bytearray(own.read_bytes())
+    data[-1] ^= 255
+    own.write_bytes(data)
+    check(streamvis("run", pipeline, "--set", f"encoder.weights={own}"), 4, "hash", "copy")
+    own.unlink()
+    check(streamvis("run", pipeline, "--set", f"encoder.weights={own}"), 4, "cannot read")
+
+
+def test_ray_that_cannot_start(pipeline):
+    done = streamvis("run", pipeline, "--runtime", "ray", env={"RAY_ADDRESS": "127.0.0.1:1"})
+    check(done, 7, "cannot join the Ray cluster at 127.0.0.1:1", "--runtime local")
+
+
+def test_an_output_folder_that_cannot_be_written(pipeline, tmp_path):
+    (tmp_path / "file").touch()
+    film = tmp_path / "file/film.mp4"
+    check(streamvis("run", pipeline, "--set", f"outputs=[{{mosaic: {film}}}]"), 6, str(film))
+    check(streamvis("run", pipeline, "--summary", tmp_path / "file/s.json"), 6, "summary")
+
+
+def test_a_full_disk_stops_the_film_and_nothing_else(pipeline, tmp_path):
+    """/dev/full refuses every byte, as a full disk does."""
+    done = streamvis("run", pipeline, "--summary", "/dev/full")
+    check(done, 6, "No space left")
+
+
+def test_a_camera_that_ends_early_is_told_and_the_other_goes_on(pipeline, tmp_path):
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    write_clip(drive / "short.mp4", num_frames=4)
+    rig = {"short": {"file": "short.mp4", "capture_ns": list(range(9))}}
+    (drive / "rig.json").write_text(json.dumps(rig))
+    summary = tmp_path / "s.json"
+    done = streamvis("run", pipeline, "--set", f"sources.short.uri={drive}", "--summary", summary)
+    check(done, 3, "short", "ended 5 frames early")
+    cameras = json.loads(summary.read_text())["cameras"]
+    assert cameras["a"]["published"] == 6
+    assert cameras["short"]["published"] == 4
+    assert cameras["short"]["lost"]["source"] == 5
+    assert cameras["short"]["source_frames"] == 9

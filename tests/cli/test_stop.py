@@ -1,0 +1,84 @@
+"""Ctrl-C and SIGTERM in every state: a clean end, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import write_clip
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Path:
+    write_clip(tmp_path / "a.mp4", num_frames=400, fps=10)
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        "version: 1\nname: test\nsources:\n  a: {uri: a.mp4}\n  b: {uri: a.mp4}\n"
+        "encoder: {input_size: [128, 64]}\n"
+        f"outputs:\n  - publish: pub+bind:ipc://{tmp_path}/out\n"
+    )
+    return path
+
+
+def leftovers() -> set[str]:
+    """Sockets, shared memory and run folders that streamvis or Ray may leave."""
+    folders = [*Path("/tmp").glob("sv-*"), *Path("/dev/shm").glob("*")]
+    return {str(path) for path in folders}
+
+
+def start(pipeline: Path, runtime: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "streamvis.cli.main", "run", str(pipeline)]
+        + ["--runtime", runtime, "--summary", str(pipeline.with_suffix(".json"))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def wait_for_phase(process: subprocess.Popen[str], phase: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if phase in line:
+            return
+    pytest.fail(f"it ended before it was {phase}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["sigint", "sigterm"])
+@pytest.mark.parametrize("phase", ["loading", "running"])
+@pytest.mark.parametrize("runtime", ["local", "ray"])
+def test_a_signal_ends_it_cleanly(pipeline, runtime, phase, number):
+    before = leftovers()
+    process = start(pipeline, runtime)
+    wait_for_phase(process, phase)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, output
+    assert "stopped" in output
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive, f"left running: {alive}"
+    assert leftovers() <= before
+    assert not (pipeline.parent / "out").exists(), "its socket file is left"
+    cameras = json.loads(pipeline.with_suffix(".json").read_text())["cameras"]
+    for camera in cameras.values():
+        lost = sum(camera["lost"].values())
+        assert camera["source_frames"] == camera["published"] + camera["in_flight"] + lost
+
+
+def test_a_second_signal_quits_at_once(pipeline):
+    process = start(pipeline, "local")
+    wait_for_phase(process, "running")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=20)[0]
+    assert process.returncode in (0, 130), output  # 0 when the kernel merged the two
+    assert not (pipeline.parent / "out").exists()
