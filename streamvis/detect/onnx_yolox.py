@@ -50,7 +50,7 @@ class YoloxSession:
         return self._decode(raw[:, :4]), raw[:, 4:5] * raw[:, 5:]
 
     def _decode(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
-        corners, strides = _cells(self.height, self.width)
+        corners, strides = yolox_cells(self.height, self.width)
         centre = (raw[:, :2] + corners) * strides
         half = np.exp(raw[:, 2:]) * strides / 2
         return np.concatenate([centre - half, centre + half], 1).astype(np.float32)
@@ -61,7 +61,7 @@ def to_our_classes(scores: NDArray[np.float32]) -> NDArray[np.float32]:
     return scores[:, list(COCO_INDEX.values())]
 
 
-def _cells(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def yolox_cells(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Corners of all strides' cells [A, 2] (x, y), and each cell's stride [A, 1]."""
     corners, strides = [], []
     for stride in STRIDES:

@@ -93,8 +93,8 @@ class Mixer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.depthwise(x)
-        x = x + self.project(self.expand(x))
-        return x
+        out: Tensor = x + self.project(self.expand(x))
+        return out
 
 
 class Attention(nn.Module):
@@ -117,8 +117,8 @@ class Attention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, N, C / heads]
         mixed = F.scaled_dot_product_attention(q, k, v)
         x = x + self.out(mixed.transpose(1, 2).reshape(B, N, C))
-        x = x + self.mlp(self.norm2(x))
-        return x
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
 
 
 class Local(nn.Module):

@@ -8,6 +8,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.hiera import Hiera
 from timm.models.hieradet_sam2 import HieraDet
 from timm.models.vision_transformer import VisionTransformer
@@ -19,6 +20,7 @@ from streamvis.errors import WeightsError
 from streamvis.types import ModelId
 
 STRIDES = (8, 16, 32)
+_HIERA_PATCH = 4  # px
 _VIT_STRIDE = 16  # a ViT's tokens stand for 16 px, whatever its patch: the picture is scaled
 
 
@@ -71,25 +73,31 @@ def _load(config: EncoderConfig) -> nn.Module:
         if not config.weights.is_file():
             raise WeightsError(f"{config.weights}: no such checkpoint; check encoder.weights")
         options["pretrained_cfg_overlay"] = {"file": str(config.weights), "hf_hub_id": None}
+    if timm.model_entrypoint(name).__module__ == VisionTransformer.__module__:
+        options["dynamic_img_size"] = True
     try:
-        network = timm.create_model(name, **options, **_size_options(name, config))
+        network = timm.create_model(name, **options)
     except Exception as error:  # whatever the hub, the disk or the checkpoint raise
         raise WeightsError(_explain(error, config, name)) from None
+    if isinstance(network, Hiera):
+        return _resize_hiera(network, name, config.input_size)
     if not isinstance(network, (HieraDet, Hiera, VisionTransformer)):
         raise WeightsError(f"timm/{name} is neither HieraDet, Hiera nor ViT; choose one of these")
     return network
 
 
-def _size_options(name: str, config: EncoderConfig) -> dict[str, Any]:
-    """Hiera and ViT fix their position embedding to a size; timm resamples it on loading."""
-    entry = timm.model_entrypoint(name)
-    module = entry.__module__.rsplit(".", 1)[-1]
-    width, height = config.input_size
-    if module == "hiera":
-        return {"img_size": (height, width)}
-    if module == "vision_transformer":
-        return {"dynamic_img_size": True}
-    return {}
+def _resize_hiera(trained: Hiera, name: str, input_size: tuple[int, int]) -> nn.Module:
+    """The same model at another picture size: timm resamples a ViT's positions, not a Hiera's."""
+    width, height = input_size
+    network: nn.Module = timm.create_model(name, num_classes=0, img_size=(height, width))
+    state = trained.state_dict()
+    if state["pos_embed"].ndim == 3:  # [1, tokens, C]; "abswin" models have a map instead
+        grid = [height // _HIERA_PATCH, width // _HIERA_PATCH]
+        state["pos_embed"] = resample_abs_pos_embed(
+            state["pos_embed"], new_size=grid, num_prefix_tokens=0
+        )
+    network.load_state_dict(state)
+    return network
 
 
 def _network_size(network: nn.Module, config: EncoderConfig) -> tuple[int, int]:

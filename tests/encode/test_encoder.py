@@ -1,0 +1,22 @@
+import pytest
+import torch
+
+from streamvis.encode.encoder import choose_device, choose_dtype
+from streamvis.errors import WeightsError
+
+CPU = torch.device("cpu")
+
+
+def test_dtype_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert choose_dtype("auto", CPU) == torch.bfloat16
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True})
+    assert choose_dtype("auto", CPU) == torch.float32
+    assert choose_dtype("bf16", CPU) == torch.bfloat16
+
+
+def test_cuda_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto") == CPU
+    with pytest.raises(WeightsError, match="no GPU here"):
+        choose_device("cuda")
