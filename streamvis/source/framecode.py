@@ -18,6 +18,7 @@ CELLS_ACROSS = 96  # cells in the picture's width: 10 px at 960, 6.7 px at 640
 INDEX_BITS, CAMERA_BITS, CHECK_BITS = 16, 4, 8
 _START, _STOP = (1, 0), (0, 1)
 NUM_CELLS = len(_START) + INDEX_BITS + CAMERA_BITS + CHECK_BITS + len(_STOP)
+MIN_WIDTH = 288  # px: cells of 3
 _MIN_CONTRAST = 80  # grey levels between the darkest white and the lightest black
 
 
@@ -31,6 +32,8 @@ def write(image: NDArray[np.uint8], index: int, camera_number: int) -> None:
     """Paint the code into [H, W, 3] in place. An index beyond 16 bits starts again at 0."""
     if index < 0 or not 0 <= camera_number < 1 << CAMERA_BITS:
         raise ValueError(f"cannot encode {index = }, {camera_number = }")
+    if image.shape[1] < MIN_WIDTH:
+        raise ValueError(f"a frame code needs {MIN_WIDTH} px of width, got {image.shape[1]}")
     value = (index % (1 << INDEX_BITS)) << CAMERA_BITS | camera_number
     bits = (
         *_START,
@@ -45,12 +48,11 @@ def write(image: NDArray[np.uint8], index: int, camera_number: int) -> None:
 
 def read(image: NDArray[np.uint8], width: int | None = None) -> FrameCode | None:
     """The code in [H, W, 3], or None. `width` is the picture's inside a padded image, px."""
-    edge = _edges(width or image.shape[1])
-    if edge[-1] > image.shape[1] or edge[1] > image.shape[0]:
+    width = width or image.shape[1]
+    if not MIN_WIDTH <= width <= image.shape[1]:
         return None
-    cells = np.array(
-        [_middle(image, edge[1], a, b) for a, b in pairwise(edge)]
-    )
+    edge = _edges(width)
+    cells = np.array([_middle(image, edge[1], a, b) for a, b in pairwise(edge)])
     bits = cells > 126
     if cells[bits].min(initial=255) - cells[~bits].max(initial=0) < _MIN_CONTRAST:
         return None

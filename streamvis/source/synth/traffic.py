@@ -51,7 +51,8 @@ class Path:
     def at(self, t: float) -> tuple[float, float, float]:
         """(x, y, metres travelled)."""
         gone = self.speed.distance(t)
-        return self.x + np.cos(self.yaw) * gone, self.y + np.sin(self.yaw) * gone, gone
+        x, y = self.x + np.cos(self.yaw) * gone, self.y + np.sin(self.yaw) * gone
+        return float(x), float(y), gone
 
 
 @dataclass(frozen=True)

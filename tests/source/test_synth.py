@@ -1,0 +1,381 @@
+"""The rendered street: what it shows, what it says about it, and how it is written down."""
+
+from __future__ import annotations
+
+import errno
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from streamvis.cli.synth import synth
+from streamvis.errors import OutputError
+from streamvis.source import framecode
+from streamvis.source.synth.camera import RIG
+from streamvis.source.synth.drive import VideoWriter, write_drive
+from streamvis.source.synth.scene import RenderedFrame, RenderedObject, SceneConfig, StreetScene
+from streamvis.source.synth.traffic import Speed
+from streamvis.source.synth.uri import parse_synth_uri
+from streamvis.types import CLASSES
+
+CONFIG = SceneConfig(seed=1, num_frames=4, fps=10, width=320, height=180)
+
+
+@pytest.fixture(scope="module")
+def scene() -> StreetScene:
+    return StreetScene(CONFIG)
+
+
+@pytest.fixture(scope="module")
+def frames(scene: StreetScene) -> dict[tuple[str, int], RenderedFrame]:
+    return {(c, i): scene.render(c, i) for c in CONFIG.cameras for i in range(CONFIG.num_frames)}
+
+
+@pytest.fixture(scope="module")
+def folder(scene: StreetScene, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("drives") / "street"
+    write_drive(scene, target)
+    return target
+
+
+def test_a_seed_is_a_street(frames: dict[tuple[str, int], RenderedFrame]) -> None:
+    """Any frame alone, from a scene built anew, is the same frame; another seed is another."""
+    again = StreetScene(CONFIG).render("left", 3)
+    expected = frames["left", 3]
+    np.testing.assert_array_equal(again.image, expected.image)
+    np.testing.assert_array_equal(again.ids, expected.ids)
+    assert again.objects == expected.objects
+    other = StreetScene(replace(CONFIG, seed=2)).render("left", 3)
+    assert np.abs(other.image.astype(int) - expected.image).mean() > 10
+
+
+def test_pictures_are_photographs_not_flat_fields(
+    frames: dict[tuple[str, int], RenderedFrame],
+) -> None:
+    for frame in frames.values():
+        assert frame.image.dtype == np.uint8
+        assert frame.image.shape == (180, 320, 3)
+        assert frame.image.std() > 25
+        assert 50 < frame.image.mean() < 200
+
+
+def test_there_is_much_to_find(frames: dict[tuple[str, int], RenderedFrame]) -> None:
+    seen = {o.category for frame in frames.values() for o in frame.objects}
+    assert {"person", "bicycle", "car", "traffic_light"} <= seen <= set(CLASSES)
+
+
+def box_iou(a: list[float], b: list[float]) -> float:
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    inter = float(np.prod(np.clip(high - low, 0, None)))
+    areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (a, b)]
+    return inter / (sum(areas) - inter)
+
+
+def test_written_labels_are_tight_on_the_visible_pixels(
+    folder: Path, frames: dict[tuple[str, int], RenderedFrame]
+) -> None:
+    labels = json.loads((folder / "labels.json").read_text())
+    images = {image["id"]: image for image in labels["images"]}
+    overlaps = []
+    for found in labels["annotations"]:
+        image = images[found["image_id"]]
+        ids = frames[image["camera"], image["frame_index"]].ids
+        rows, cols = np.nonzero(ids == found["track_id"])
+        tight = [cols.min(), rows.min(), cols.max() + 1, rows.max() + 1]
+        x, y, w, h = found["bbox"]
+        overlaps.append(box_iou(tight, [x, y, x + w, y + h]))
+        assert found["area"] == w * h
+    assert len(overlaps) > 100
+    assert min(overlaps) >= 0.97
+
+
+def test_every_labelled_pixel_has_its_annotation(
+    frames: dict[tuple[str, int], RenderedFrame],
+) -> None:
+    for frame in frames.values():
+        assert set(np.unique(frame.ids)) - {0} == {o.track_id for o in frame.objects}
+
+
+def test_visible_fraction_falls_when_something_stands_before(
+    frames: dict[tuple[str, int], RenderedFrame],
+) -> None:
+    fractions = [o.visible_fraction for frame in frames.values() for o in frame.objects]
+    assert all(0 < f <= 1 for f in fractions)
+    assert sum(f == 1 for f in fractions) > 10
+    assert sum(f < 0.5 for f in fractions) > 10
+
+
+def test_track_ids_keep_their_object(frames: dict[tuple[str, int], RenderedFrame]) -> None:
+    """One id is one object in every frame of every camera, and moves as its kind can."""
+    category: dict[int, str] = {}
+    for frame in frames.values():
+        for found in frame.objects:
+            assert category.setdefault(found.track_id, found.category) == found.category
+    for camera in CONFIG.cameras:
+        for i in range(1, CONFIG.num_frames):
+            before = {o.track_id: o.centre_m for o in frames[camera, i - 1].objects}
+            for found in frames[camera, i].objects:
+                if found.track_id in before:
+                    step = np.subtract(found.centre_m, before[found.track_id])
+                    assert np.linalg.norm(step) < 15.0 / CONFIG.fps  # 15 m/s
+                    assert abs(step[2]) < 0.01
+
+
+def rotation(q: dict[str, float]) -> np.ndarray:
+    """[3, 3] optical -> world, written out from the quaternion in rig.json."""
+    w, x, y, z = (q[k] for k in "wxyz")
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def project(entry: dict[str, Any], index: int, point: Any) -> np.ndarray:
+    """A world point in a camera of rig.json: (x px, y px, depth m)."""
+    pose, lens = entry["poses"][index], entry["intrinsics"]
+    position = np.array([pose["position"][k] for k in "xyz"])
+    x, y, z = (np.asarray(point) - position) @ rotation(pose["heading"])
+    return np.array([lens["fx"] * x / z + lens["cx"], lens["fy"] * y / z + lens["cy"], z])
+
+
+def is_whole(found: RenderedObject, min_px: int = 8) -> bool:
+    """Seen whole: nothing before it, not cut by the picture's edge, not a handful of pixels."""
+    x0, y0, x1, y1 = found.xyxy
+    inside = x0 > 0 and y0 > 0 and x1 < CONFIG.width and y1 < CONFIG.height
+    return inside and found.visible_fraction > 0.98 and min(x1 - x0, y1 - y0) >= min_px
+
+
+def test_objects_are_where_the_rig_says(
+    folder: Path, frames: dict[tuple[str, int], RenderedFrame]
+) -> None:
+    rig = json.loads((folder / "rig.json").read_text())
+    checked = 0
+    for (camera, index), frame in frames.items():
+        for found in frame.objects:
+            x, y, depth = project(rig[camera], index, found.centre_m)
+            assert depth == pytest.approx(found.depth_m, abs=0.01)
+            if is_whole(found, 4):
+                x0, y0, x1, y1 = found.xyxy
+                assert x0 - 1 <= x <= x1 + 1
+                assert y0 - 1 <= y <= y1 + 1
+                checked += 1
+    assert checked > 30
+
+
+def test_boxes_move_as_the_geometry_says(
+    folder: Path, frames: dict[tuple[str, int], RenderedFrame]
+) -> None:
+    rig = json.loads((folder / "rig.json").read_text())
+    errors = []
+    for camera in CONFIG.cameras:
+        before = {o.track_id: o for o in frames[camera, 0].objects if is_whole(o)}
+        after = {o.track_id: o for o in frames[camera, 1].objects if is_whole(o)}
+        for track_id in before.keys() & after.keys():
+            moved, expected = (
+                np.subtract(
+                    [(o.xyxy[0] + o.xyxy[2]) / 2, (o.xyxy[1] + o.xyxy[3]) / 2],
+                    project(rig[camera], index, o.centre_m)[:2],
+                )
+                for index, o in ((0, before[track_id]), (1, after[track_id]))
+            )
+            errors.append(np.abs(moved - expected).max())
+    assert len(errors) > 5
+    assert np.median(errors) < 1.0
+    assert max(errors) < 4.0
+
+
+def ground_homography(entry: dict[str, Any], index: int) -> np.ndarray:
+    """[3, 3] road plane (x, y, 1), in metres -> pixels."""
+    pose, lens = entry["poses"][index], entry["intrinsics"]
+    to_optical = rotation(pose["heading"]).T
+    position = np.array([pose["position"][k] for k in "xyz"])
+    camera = np.array([[lens["fx"], 0, lens["cx"]], [0, lens["fy"], lens["cy"]], [0, 0, 1]])
+    return camera @ np.column_stack([to_optical[:, 0], to_optical[:, 1], -to_optical @ position])
+
+
+def test_road_texture_flows_with_the_rig(
+    folder: Path, frames: dict[tuple[str, int], RenderedFrame]
+) -> None:
+    """Warping a frame by the poses' homography lands the road on the next frame."""
+    entry = json.loads((folder / "rig.json").read_text())["front_left"]
+    first, later = frames["front_left", 2], frames["front_left", 3]
+    warp = ground_homography(entry, 3) @ np.linalg.inv(ground_homography(entry, 2))
+    moved = cv2.warpPerspective(first.image, warp, (CONFIG.width, CONFIG.height))
+    road = np.zeros((CONFIG.height, CONFIG.width), bool)
+    road[125:170, 40:280] = True
+    road &= (later.ids == 0) & (first.ids == 0) & (moved.min(-1) > 0)
+
+    def error(image: np.ndarray) -> float:
+        pair = (cv2.GaussianBlur(x, (0, 0), 1.0).astype(float) for x in (image, later.image))
+        return float(np.abs(np.subtract(*pair))[road].mean())
+
+    assert road.mean() > 0.05
+    assert error(moved) < 2
+    assert error(moved) < 0.5 * error(first.image)
+
+
+def test_cameras_fire_one_after_another(folder: Path) -> None:
+    rig = json.loads((folder / "rig.json").read_text())
+    assert list(rig) == list(RIG)
+    stamps = np.array([rig[camera]["capture_ns"] for camera in rig])  # [camera, frame]
+    assert (np.diff(stamps, axis=1) == 100_000_000).all()
+    assert len(set(stamps[:, 0])) == len(RIG)
+    assert np.ptp(stamps, axis=0).max() < 20_000_000
+
+
+def test_labels_have_the_form_of_a_recorded_drive(folder: Path) -> None:
+    labels = json.loads((folder / "labels.json").read_text())
+    assert [c["name"] for c in labels["categories"]] == list(CLASSES)
+    assert [c["id"] for c in labels["categories"]] == list(range(1, 9))
+    assert len(labels["images"]) == 16
+    assert labels["images"][5]["camera"] == "front_left"
+    assert set(labels["annotations"][0]) == {
+        "id", "image_id", "category_id", "bbox", "area", "iscrowd",
+        "track_id", "visible_fraction", "occlusion", "depth_m",
+    }  # fmt: skip
+    for found in labels["annotations"]:
+        hidden, is_tiny = found["occlusion"] > 0.5, found["bbox"][3] < 4
+        assert found["iscrowd"] == int(hidden or is_tiny)
+
+
+def test_videos_are_what_cameras_send(folder: Path) -> None:
+    with av.open(str(folder / "back.mp4")) as file:
+        stream = file.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert stream.average_rate == 10
+        decoded = list(file.decode(video=0))
+    assert [f.pts for f in decoded] == sorted(f.pts for f in decoded)
+    assert all(f.pict_type != av.video.frame.PictureType.B for f in decoded)
+    codes = [framecode.read(f.to_ndarray(format="rgb24")) for f in decoded]
+    assert codes == [framecode.FrameCode(i, 3) for i in range(4)]
+
+
+def test_decoded_pictures_are_the_rendered_ones(
+    folder: Path, frames: dict[tuple[str, int], RenderedFrame]
+) -> None:
+    with av.open(str(folder / "left.mp4")) as file:
+        decoded = [f.to_ndarray(format="rgb24") for f in file.decode(video=0)]
+    for index, image in enumerate(decoded):
+        difference = np.abs(image[20:].astype(int) - frames["left", index].image[20:])
+        assert difference.mean() < 6
+
+
+def test_smooth_edges_keep_the_labels(
+    frames: dict[tuple[str, int], RenderedFrame],
+) -> None:
+    smooth = StreetScene(replace(CONFIG, supersample=2)).render("front", 0)
+    plain = frames["front", 0]
+    assert smooth.image.shape == plain.image.shape
+    assert (smooth.ids == plain.ids).mean() > 0.97
+    known = {o.track_id: o for o in smooth.objects}
+    for found in plain.objects:
+        if is_whole(found):
+            assert np.abs(np.subtract(found.xyxy, known[found.track_id].xyxy)).max() <= 2
+
+
+def test_speed_is_integrated_exactly() -> None:
+    speed = Speed((0.0, 2.0, 4.0), (0.0, 6.0, 6.0))
+    assert speed.distance(2.0) == pytest.approx(6.0)
+    assert speed.distance(5.0) == pytest.approx(24.0)
+    assert Speed.constant(3.0).distance(-2.0) == pytest.approx(-6.0)
+
+
+def test_an_existing_folder_is_kept(folder: Path, scene: StreetScene) -> None:
+    before = (folder / "rig.json").stat().st_mtime_ns
+    with pytest.raises(OutputError, match="exists already"):
+        write_drive(scene, folder)
+    assert (folder / "rig.json").stat().st_mtime_ns == before
+
+
+def test_replacing_removes_only_drives(scene: StreetScene, tmp_path: Path) -> None:
+    (tmp_path / "precious").mkdir()
+    with pytest.raises(OutputError, match="not a drive folder"):
+        write_drive(scene, tmp_path / "precious", replace=True)
+    assert (tmp_path / "precious").is_dir()
+
+
+def test_a_full_disk_leaves_nothing(
+    scene: StreetScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(VideoWriter, "add", no_space)
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_drive(scene, tmp_path / "drive")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_target_that_cannot_be_made_is_one_sentence(scene: StreetScene, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot write in"):
+        write_drive(scene, tmp_path / "file" / "drive")
+
+
+def test_uri_names_a_scene() -> None:
+    config = parse_synth_uri("synth://street?seed=7&seconds=2&fps=10&size=640x360&camera=back")
+    assert config == SceneConfig(7, 20, 10, 640, 360, ("back",))
+    assert parse_synth_uri("synth://street").cameras == ("front",)
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("synth://park", "synth://street"),
+        ("file://street", "synth://street"),
+        ("synth://street?sed=1", "did you mean 'seed'"),
+        ("synth://street?seed=x", "seed must be a whole number"),
+        ("synth://street?seconds=0", "seconds must be a positive number"),
+        ("synth://street?fps=nan", "fps must be a positive number"),
+        ("synth://street?fps=0.5", "fps must be at least 1"),
+        ("synth://street?size=big", "WIDTHxHEIGHT"),
+        ("synth://street?size=63x64", "width must be even"),
+        ("synth://street?camera=top", "cameras must be some of front"),
+    ],
+)
+def test_a_wrong_uri_says_what_is_wrong(uri: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_synth_uri(uri)
+
+
+app = typer.Typer()
+app.command()(synth)
+
+
+def test_command_writes_a_drive(tmp_path: Path) -> None:
+    out = tmp_path / "drive"
+    arguments = [str(out), "--seconds", "0.2", "--fps", "10", "--size", "192x108"]
+    result = CliRunner().invoke(app, [*arguments, "--cameras", "left", "--no-frame-code"])
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in out.iterdir()) == ["labels.json", "left.mp4", "rig.json"]
+    with av.open(str(out / "left.mp4")) as file:
+        assert [framecode.read(f.to_ndarray(format="rgb24")) for f in file.decode()] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--size", "huge"], "WIDTHxHEIGHT"),
+        (["--seconds", "0"], "num_frames"),
+        (["--fps", "0"], "num_frames"),
+        (["--cameras", "front,front"], "named twice"),
+        (["--cameras", "roof"], "cameras must be"),
+        (["--seed", "-1"], "seed"),
+        (["--size", "192x108"], "a frame code needs"),
+    ],
+)
+def test_command_refuses_bad_arguments(tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, [str(tmp_path / "drive"), *arguments])
+    assert result.exit_code == 2
+    assert message in result.output
+    assert not (tmp_path / "drive").exists()
