@@ -22,7 +22,7 @@ _UNIT_NS = {
 class ConfigModel(BaseModel):
     """A frozen model that refuses unknown keys; it sits beside the stage it configures."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Located(str):
