@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -36,7 +37,9 @@ def pipeline(tmp_path: Path) -> Path:
     return path
 
 
-def streamvis(*args: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def streamvis(
+    *args: object, env: dict[str, str] | None = None, **extra
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*STREAMVIS, *map(str, args)],
         capture_output=True,
@@ -44,6 +47,7 @@ def streamvis(*args: object, env: dict[str, str] | None = None) -> subprocess.Co
         timeout=120,
         env={**os.environ, **(env or {})},
         check=False,
+        **extra,
     )
 
 
@@ -124,10 +128,22 @@ def test_an_output_folder_that_cannot_be_written(pipeline, tmp_path):
     check(streamvis("run", pipeline, "--summary", tmp_path / "file/s.json"), 6, "summary")
 
 
-def test_a_full_disk_stops_the_film_and_nothing_else(pipeline, tmp_path):
+def test_a_summary_on_a_full_disk(pipeline):
     """/dev/full refuses every byte, as a full disk does."""
-    done = streamvis("run", pipeline, "--summary", "/dev/full")
-    check(done, 6, "No space left")
+    check(streamvis("run", pipeline, "--summary", "/dev/full"), 6, "No space left")
+
+
+def test_a_film_on_a_full_disk_stops_itself_and_nothing_else(pipeline, tmp_path):
+    """A limit on the size of files does to the film what a full disk does."""
+    (tmp_path / "out").mkdir()
+    film, summary = tmp_path / "out/film.mp4", tmp_path / "s.json"
+    done = streamvis(
+        *("run", pipeline, "--set", f"outputs=[{{mosaic: {film}}}]", "--summary", summary),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)),
+    )
+    check(done, 6, str(film))
+    assert json.loads(summary.read_text())["cameras"]["a"]["published"] == 6
+    assert not list(film.parent.iterdir()), "no half-written film is left"
 
 
 def test_a_camera_that_ends_early_is_told_and_the_other_goes_on(pipeline, tmp_path):

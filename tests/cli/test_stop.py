@@ -82,3 +82,42 @@ def test_a_second_signal_quits_at_once(pipeline):
     output = process.communicate(timeout=20)[0]
     assert process.returncode in (0, 130), output  # 0 when the kernel merged the two
     assert not (pipeline.parent / "out").exists()
+
+
+def kill_actor(process: subprocess.Popen[str], name: str) -> None:
+    """SIGKILL the Ray worker process that hosts this actor."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    (victim, *_) = [child for child in children if name in " ".join(child.cmdline())]
+    victim.kill()
+
+
+def test_a_killed_camera_process_leaves_the_other_camera_alone(pipeline):
+    pipeline.write_text(pipeline.read_text().replace("b: {uri: a.mp4}", "b: {uri: b.mp4}"))
+    write_clip(pipeline.parent / "b.mp4", num_frames=30, fps=10)
+    before = leftovers()
+    process = start(pipeline, "ray")
+    wait_for_phase(process, "running")
+    kill_actor(process, "ray::CameraLoop")
+    output = process.communicate(timeout=90)[0]
+    assert process.returncode == 3, output
+    assert "its process died" in output
+    cameras = json.loads(pipeline.with_suffix(".json").read_text())["cameras"]
+    states = {camera["state"] for camera in cameras.values()}
+    assert states == {"crashed", "ended"}
+    for camera in cameras.values():
+        assert camera["in_flight"] == 0
+        total = camera["published"] + sum(camera["lost"].values())
+        assert camera["source_frames"] == total
+    assert leftovers() <= before
+
+
+def test_a_killed_worker_ends_the_run_with_one_sentence(pipeline):
+    before = leftovers()
+    process = start(pipeline, "ray")
+    wait_for_phase(process, "running")
+    kill_actor(process, "ray::EncoderActor")
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 7, output
+    assert "worker 0: its process died" in output
+    assert "Traceback" not in output
+    assert leftovers() <= before
