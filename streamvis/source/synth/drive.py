@@ -21,7 +21,7 @@ from streamvis.source.synth.labels import CocoLabels
 from streamvis.source.synth.scene import StreetScene
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
-DEFAULT_CRF = 27
+DEFAULT_CRF = 29
 
 
 def write_drive(

@@ -9,6 +9,7 @@ from streamvis.types import CLASSES
 
 IGNORE_BELOW = 1 / 45  # of the picture's height: 16 px at 720
 IGNORE_HIDDEN = 0.5
+OMIT_BELOW = IGNORE_BELOW / 2  # a few pixels, which nobody could mark
 
 
 class CocoLabels:
@@ -31,7 +32,8 @@ class CocoLabels:
             }
         )
         for found in frame.objects:
-            self._annotations.append(self._annotation(found, height))
+            if found.xyxy[3] - found.xyxy[1] >= OMIT_BELOW * height:
+                self._annotations.append(self._annotation(found, height))
 
     def _annotation(self, found: RenderedObject, image_height: int) -> dict[str, Any]:
         x0, y0, x1, y1 = found.xyxy
