@@ -9,7 +9,9 @@ from streamvis.types import CLASSES
 
 IGNORE_BELOW = 1 / 45  # of the picture's height: 16 px at 720
 IGNORE_HIDDEN = 0.5
-OMIT_BELOW = IGNORE_BELOW / 2  # a few pixels, which nobody could mark
+# What nobody could mark is not written down: a few pixels, or a glimpse.
+OMIT_BELOW = IGNORE_BELOW * 2 / 3
+OMIT_HIDDEN = 0.9
 
 
 class CocoLabels:
@@ -32,7 +34,8 @@ class CocoLabels:
             }
         )
         for found in frame.objects:
-            if found.xyxy[3] - found.xyxy[1] >= OMIT_BELOW * height:
+            is_tiny = found.xyxy[3] - found.xyxy[1] < OMIT_BELOW * height
+            if not is_tiny and found.visible_fraction > 1 - OMIT_HIDDEN:
                 self._annotations.append(self._annotation(found, height))
 
     def _annotation(self, found: RenderedObject, image_height: int) -> dict[str, Any]:

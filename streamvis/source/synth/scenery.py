@@ -347,10 +347,6 @@ def street_lamp(arm_m: float = 1.8) -> Mesh:
     )
 
 
-def bollard() -> Mesh:
-    return capsules([(0, 0, 0)], [(0, 0, 0.85)], 0.07, 0.06, METAL)
-
-
 def bin_() -> Mesh:
     return capsules(
         [(0, 0, 0.1)], [(0, 0, 0.85)], 0.22, 0.24, Surface((0.05, 0.12, 0.08), gloss=0.1), 10
