@@ -14,8 +14,8 @@ from streamvis.publish.config import PublishConfig
 from streamvis.source.config import SourceConfig, SourceUri
 from streamvis.tiling.config import TilingConfig
 from streamvis.track.config import TrackerConfig
-from streamvis.wire import Clock, check_name
-
+from streamvis.types import Clock
+from streamvis.wire import check_name
 
 RuntimeKind = Literal["ray", "local"]
 
@@ -85,7 +85,7 @@ class PipelineConfig(ConfigModel):
     tiling: TilingConfig = TilingConfig()
     detector: DetectorConfig = DetectorConfig()
     tracker: TrackerConfig = TrackerConfig()
-    outputs: list[OutputConfig] = []
+    outputs: list[OutputConfig] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod

@@ -30,6 +30,7 @@ LETTERBOX_FILL = 114  # grey level around the picture, the convention of YOLO-fa
 
 CaptureSource = Literal["rtcp", "container", "device", "arrival", "none"]
 PacketKind = Literal["I", "P"]
+Clock = Literal["live", "replay"]
 LOSS_STAGES = ("source", "decode", "policy", "infer", "publish")
 
 # The stamps a frame collects on its way, in order; each is CLOCK_MONOTONIC in ns.

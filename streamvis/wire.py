@@ -19,7 +19,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
+from typing import Any, ClassVar, Self, TypeAlias, get_args
 from uuid import getnode, uuid4
 
 import msgpack
@@ -47,7 +47,6 @@ VERSION = (1, 0)  # major, minor
 KINDS = ("det", "emb", "img", "stat", "sync", "hb")
 ALL_CAMERAS = "*"  # in the topic of messages about all cameras; no camera can be named so
 
-Clock = Literal["live", "replay"]
 Part: TypeAlias = bytes | memoryview
 Parts: TypeAlias = Sequence[Part]
 Header: TypeAlias = dict[str, Any]
@@ -508,14 +507,6 @@ def split(data: bytes) -> list[bytes]:
 
 
 @dataclass(frozen=True)
-class Hello:
-    """A front's first message: who it is and how its frames are paced."""
-
-    camera: str
-    clock: Clock
-
-
-@dataclass(frozen=True)
 class End:
     """A front's last message: its source is over, and these were all its frames."""
 
@@ -523,7 +514,7 @@ class End:
     counts: SourceCounts
 
 
-FromFront: TypeAlias = TilePacket | Hello | End
+FromFront: TypeAlias = TilePacket | End
 
 
 def encode_packet(packet: TilePacket) -> list[Part]:
@@ -564,23 +555,17 @@ def decode_packet(parts: Parts) -> TilePacket:
 
 
 def decode_from_front(parts: Parts) -> FromFront:
-    """Whatever a front sends: Hello once, TilePackets, End once. Arrays are read-only views."""
+    """Whatever a front sends: TilePackets, then End once. Arrays are read-only views."""
     with _only_wire_errors():
         raw, arrays = _unpack(parts)
         header = _Reader(raw)
         match header.text("kind"):
             case "packet":
                 return _read_packet(header, arrays)
-            case "hello":
-                return Hello(header.text("camera"), header.choice("clock", Clock))
             case "end":
                 return End(header.text("camera"), _read_counts(header.reader("counts")))
             case other:
                 raise WireError(f"{other!r} is not a message of a front")
-
-
-def encode_hello(hello: Hello) -> list[Part]:
-    return _pack({"kind": "hello", "camera": hello.camera, "clock": hello.clock}, {})
 
 
 def encode_end(end: End) -> list[Part]:

@@ -160,7 +160,6 @@ def make_tile_stream() -> dict[str, list[Part]]:
     return {
         "packet": wire.encode_packet(make_packet(2, 3, is_i=False)),
         "feedback": wire.encode_feedback(make_feedback()),
-        "hello": wire.encode_hello(wire.Hello("front", "replay")),
         "end": wire.encode_end(wire.End("front", SourceCounts(frames=5, lost_decode=1))),
     }
 

@@ -17,7 +17,8 @@ class PublishConfig(ConfigModel):
         description="pub+bind:tcp://HOST:PORT or pub+bind:ipc:///PATH; port 0 takes a free one.",
     )
     insecure: bool = Field(
-        default=False, description="Allow an address that other hosts can reach, without encryption."
+        default=False,
+        description="Allow an address that other hosts can reach, without encryption.",
     )
     wait_subscribers: int = Field(
         default=0, ge=0, description="Start the cameras when so many subscribers are there."
@@ -25,7 +26,9 @@ class PublishConfig(ConfigModel):
     hwm: int = Field(
         default=64, ge=1, description="Messages queued for a subscriber that reads too slowly."
     )
-    heartbeat: DurationNs = Field(default=1_000_000_000, gt=0, description="Time between heartbeats.")
+    heartbeat: DurationNs = Field(
+        default=1_000_000_000, gt=0, description="Time between heartbeats."
+    )
     sync_tolerance: DurationNs = Field(
         default=60_000_000, ge=0, description="Capture times this close show the same moment."
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-from streamvis.errors import SourceError
 from streamvis.front import build_front
 from streamvis.runtime.feed import CameraFeed
 from streamvis.runtime.report import CameraReport
@@ -41,7 +40,7 @@ class CameraLoop:
         return source.info
 
     def run(self, start_ns: int) -> None:
-        """Until the source is over or `stop` is called; raises SourceError if it breaks."""
+        """Until the source is over or `stop` is called; `report` says how it ended."""
         feed = self._feed
         assert feed is not None, "open() comes before run()"
         link = FrontLink(self._endpoint, self._camera)
@@ -54,8 +53,6 @@ class CameraLoop:
             link.end(self._front.account(feed.seen))
         finally:
             link.close()
-        if feed.error is not None:
-            raise feed.error
 
     def stop(self, abort: bool = False) -> None:
         """End early; with `abort` do not even wait for the answer to the last packet."""

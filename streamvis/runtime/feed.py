@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 
-from streamvis.errors import SourceError
 from streamvis.front import CameraFront
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.source.base import Source
-from streamvis.types import Frame, SourceCounts
-from streamvis.wire import Clock
+from streamvis.types import Clock, Frame, SourceCounts
+
+log = logging.getLogger(__name__)
 
 
 class CameraFeed:
@@ -25,7 +26,7 @@ class CameraFeed:
         self._inbox = inbox
         self._stopping = threading.Event()
         self._num_frames = 0
-        self.error: SourceError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"feed-{camera}", daemon=True)
 
     def start(self, start_ns: int) -> None:
@@ -51,8 +52,8 @@ class CameraFeed:
 
     def _ending(self) -> tuple[str, str]:
         """(state, what went wrong)"""
-        if self.error is not None:
-            return self.error.state, str(self.error)
+        if self._error is not None:
+            return "error", f"broke off: {self._error!r}"
         missing = self._source.lost_source
         if missing and not self._stopping.is_set():
             return "ended_early", f"ended {missing} frames early; check or repeat the recording"
@@ -68,8 +69,9 @@ class CameraFeed:
         try:
             while self._step():
                 pass
-        except SourceError as error:
-            self.error = error
+        except Exception as error:  # a bug in a decoder must not take the other cameras along
+            log.exception("camera %s broke off", self._camera)
+            self._error = error
         finally:
             self._source.close()
             self._inbox.close(self._camera)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 
 from streamvis.client import DetMessage, ImgMessage, Subscriber
@@ -10,9 +9,7 @@ from streamvis.errors import OutputError, WireError
 from streamvis.render.mosaic_video import MosaicVideo
 from streamvis.topology import PipelineConfig
 
-log = logging.getLogger(__name__)
-
-_POLL_MS = 30_000
+_PATIENCE_S = 60.0
 
 
 class Film:
@@ -36,7 +33,9 @@ class Film:
 
     def join(self) -> None:
         """Wait until the film is finished: after the proxy said that it stopped."""
-        self._thread.join()
+        self._thread.join(_PATIENCE_S)
+        if self._thread.is_alive():
+            self.error = OutputError(f"the film was not finished within {_PATIENCE_S:.0f} s")
 
     def _run(self) -> None:
         try:

@@ -84,17 +84,20 @@ class RayEngine:
 
     def reports(self) -> list[CameraReport]:
         calls = {
-            name: actor.report.remote()
+            actor.report.remote(): name
             for name, actor in self._cameras.items()
             if not self._reports[name].is_over
         }
-        for name, call in calls.items():
+        if not calls:
+            return list(self._reports.values())
+        done, late = ray.wait(list(calls), num_returns=len(calls), timeout=_CONTROL_TIMEOUT_S)
+        for call in late:
+            log.warning("%s: its process does not answer", calls[call])
+        for call in done:
             try:
-                self._reports[name] = ray.get(call, timeout=_CONTROL_TIMEOUT_S)
-            except GetTimeoutError:
-                log.warning("%s: its process does not answer", name)
+                self._reports[calls[call]] = ray.get(call)
             except RayActorError:
-                self._lose_camera(name)
+                self._lose_camera(calls[call], "its process died")
         return list(self._reports.values())
 
     def close(self) -> None:
@@ -139,26 +142,27 @@ class RayEngine:
         try:
             ray.get(call)
         except RayActorError:
-            if name in self._cameras:
-                self._lose_camera(name)
-            else:
-                self._lose_worker(
-                    f"{name}: its process died; see `dmesg` for an out-of-memory kill"
-                )
+            self._lose(name, "its process died")
         except RayTaskError as error:
-            if name in self._cameras:
-                log.error("%s: %s", name, error.cause)
-                self._workers[self._worker_of(name)].give_up.remote(name)
-            else:
-                self._lose_worker(f"{name}: {error.cause}")
+            self._lose(name, f"{error.cause!r}")
 
-    def _lose_camera(self, name: str) -> None:
-        error = f"{name}: its process died; the other cameras go on"
-        self._reports[name] = CameraReport(name, "crashed", self._reports[name].counts, error)
+    def _lose(self, name: str, reason: str) -> None:
+        if name in self._cameras:
+            self._lose_camera(name, reason)
+        else:
+            self._lose_worker(name, reason)
+
+    def _lose_camera(self, name: str, reason: str) -> None:
+        counts = self._reports[name].counts
+        self._reports[name] = CameraReport(
+            name, "crashed", counts, f"{reason}; the other cameras went on"
+        )
         self._workers[self._worker_of(name)].give_up.remote(name)
 
-    def _lose_worker(self, message: str) -> None:
-        self._error = RuntimeStartError(message)
+    def _lose_worker(self, name: str, reason: str) -> None:
+        self._error = RuntimeStartError(
+            f"{name}: {reason}; check free memory (`dmesg` tells of an out-of-memory kill)"
+        )
         for actor in self._cameras.values():
             actor.stop.remote(abort=True)
 

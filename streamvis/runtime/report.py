@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streamvis.types import SourceCounts
 
@@ -13,7 +13,7 @@ class CameraReport:
 
     camera: str
     state: str  # connecting, live, ended, ended_early, or a SourceError's state
-    counts: SourceCounts = SourceCounts()
+    counts: SourceCounts = field(default_factory=SourceCounts)
     error: str = ""
     rate_hz: float | None = None  # results a second to expect, when frames are paced
 

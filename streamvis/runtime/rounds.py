@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
-from streamvis.wire import Clock
+from streamvis.types import Clock
 
 T = TypeVar("T")
 

@@ -22,6 +22,8 @@ from streamvis.runtime.ledger import CameraStatus, RunLedger
 from streamvis.topology import PipelineConfig
 from streamvis.wire import Origin
 
+OnStatus = Callable[[str, str], None]  # phase, address
+
 _POLL_S = 0.25
 _STOP_PATIENCE_S = 10.0
 
@@ -81,7 +83,7 @@ class Session:
 
     def run(
         self,
-        on_status: Callable[[str, str], None] = lambda phase, address: None,
+        on_status: OnStatus | None = None,
         should_stop: ShouldStop = lambda: False,
     ) -> RunSummary:
         """Until every camera has ended or `should_stop`.
@@ -89,6 +91,7 @@ class Session:
         `on_status(phase, address)` is called a few times a second, with phase loading, waiting,
         running or stopping. Raises StreamvisError if the run as a whole is not possible.
         """
+        on_status = on_status or _say_nothing
         with _run_folder() as folder, self._proxy(folder) as proxy:
             film = Film(self._config, proxy.address) if self._config.mosaic else None
             if film:
@@ -125,7 +128,7 @@ class Session:
         self,
         engine: Engine,
         proxy: Proxy,
-        on_status: Callable[[str, str], None],
+        on_status: OnStatus,
         should_stop: ShouldStop,
     ) -> None:
         deadline: float | None = None
@@ -148,7 +151,7 @@ class Session:
     def _wait_for_subscribers(
         self,
         proxy: Proxy,
-        on_status: Callable[[str, str], None],
+        on_status: OnStatus,
         should_stop: ShouldStop,
     ) -> None:
         while not proxy.wait_for_subscribers(self._num_wanted, _POLL_S):
@@ -171,6 +174,10 @@ class Session:
             film=config.mosaic.path if config.mosaic and film and film.num_frames else None,
             problems=list(_problems(cameras, film)),
         )
+
+
+def _say_nothing(phase: str, address: str) -> None:
+    del phase, address
 
 
 def _problems(cameras: list[CameraStatus], film: Film | None) -> Iterator[StreamvisError]:

@@ -78,7 +78,8 @@ class WorkerLoop:
     def _receive(self, timeout_ms: int) -> None:
         message = self._link.receive(timeout_ms)
         if isinstance(message, TilePacket):
-            self._rounds.put(message.camera, message, time.monotonic_ns())
+            if self._rounds.takes(message.camera):  # not the last words of one given up
+                self._rounds.put(message.camera, message, time.monotonic_ns())
         elif isinstance(message, End):
             self._rounds.close(message.camera)
 
