@@ -81,9 +81,7 @@ def test_a_packet_without_tiles_survives() -> None:
 
 def test_feedback_and_control_survive_the_tile_stream() -> None:
     assert_same(wire.decode_feedback(wire.encode_feedback(make_feedback())), make_feedback())
-    for encode, message in (
-        (wire.encode_end, wire.End("front", SourceCounts(7, 1, 2, 3))),
-    ):
+    for encode, message in ((wire.encode_end, wire.End("front", SourceCounts(7, 1, 2, 3))),):
         assert wire.decode_from_front(encode(message)) == message
 
 

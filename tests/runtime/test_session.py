@@ -10,7 +10,11 @@ import zmq
 from conftest import PANDASET, STREET, needs_real_data, write_clip
 
 from streamvis import wire
+from streamvis.render.jpeg import decode_jpeg
 from streamvis.runtime.session import Session
+from streamvis.source import framecode
+from streamvis.source.drive import Drive
+from streamvis.source.synth.camera import RIG
 from streamvis.topology import PipelineConfig
 
 RUNTIMES = ["local", "ray"]
@@ -120,7 +124,7 @@ def test_all_cameras_broken_is_an_end_not_a_hang(tmp_path):
     assert summary.cameras[0].ledger.published == 0
 
 
-def test_live_drops_are_counted_to_the_frame(clips, tmp_path):
+def test_live_drops_are_counted_to_the_frame(tmp_path):
     """200 frames a second are more than any of this can keep up with."""
     fast = write_clip(tmp_path / "fast.mp4", num_frames=200, fps=200)
     made = config({"a": str(fast)}, tmp_path, clock="live", encoder={"input_size": (640, 384)})
@@ -170,9 +174,7 @@ def test_two_replays_are_equal(clips, tmp_path):
 
 
 def test_the_synthetic_drive_is_synchronised(tmp_path):
-    cameras = ("front", "front_left", "left", "back")
-    sources = {c: {"uri": str(STREET), "max_frames": 6} for c in cameras}
-    made = config({}, tmp_path, sources=sources)
+    made = config(dict.fromkeys(RIG, str(STREET)), tmp_path, defaults={"max_frames": 6})
     listener = Listener(made.publish.endpoint.endpoint, kinds=("det", "sync"))
     Session(made).run()
     listener.join()
@@ -181,13 +183,46 @@ def test_the_synthetic_drive_is_synchronised(tmp_path):
     assert all(m.is_complete and m.skew_ns < 50_000_000 for m in moments)
 
 
+@pytest.mark.parametrize(("runtime", "clock"), [("ray", "replay"), ("local", "live")])
+def test_the_pixels_prove_which_frame_a_result_is_for(runtime, clock, tmp_path):
+    """Each picture the encoder saw carries its camera's number and its frame's in its corner."""
+    made = config(
+        dict.fromkeys(RIG, str(STREET)),
+        tmp_path,
+        clock=clock,
+        runtime={"kind": runtime},
+        defaults={"max_frames": 10},
+        encoder={"input_size": (640, 384)},
+        outputs=[
+            {"publish": {"address": f"pub+bind:ipc://{tmp_path}/out", "wait_subscribers": 1}},
+            {"mosaic": str(tmp_path / "film.mp4")},
+        ],
+    )
+    listener = Listener(made.publish.endpoint.endpoint, kinds=("det", "img"))
+    summary = Session(made).run()
+    listener.join()
+    for status in summary.cameras:
+        results = {m.frame_index: m for m in listener.messages(status.camera, "det")}
+        pictures = {m.frame_index: m.jpeg for m in listener.messages(status.camera, "img")}
+        assert results.keys() == pictures.keys()
+        assert len(results) == status.ledger.published > 0
+        if clock == "replay":
+            assert sorted(results) == list(range(10))
+        for index, jpeg in pictures.items():
+            code = framecode.read(decode_jpeg(jpeg))
+            assert code == framecode.FrameCode(index, list(RIG).index(status.camera))
+            assert (
+                results[index].capture.t_ns == Drive(STREET).camera(status.camera).capture_ns[index]
+            )
+    assert summary.film.stat().st_size > 0
+
+
 @needs_real_data
 def test_the_real_drive_publishes_four_times_eighty_frames_twice_the_same(tmp_path):
-    cameras = ("front", "front_left", "left", "back")
     runs = []
     for runtime in ("ray", "local"):
         made = config(
-            dict.fromkeys(cameras, str(PANDASET)),
+            dict.fromkeys(RIG, str(PANDASET)),
             tmp_path,
             runtime={"kind": runtime},
             encoder={"input_size": (640, 384)},
@@ -195,7 +230,7 @@ def test_the_real_drive_publishes_four_times_eighty_frames_twice_the_same(tmp_pa
         summary, listener = run(made)
         assert [status.ledger.published for status in summary.cameras] == [80] * 4
         assert all(sum(s.ledger.lost.values()) == s.ledger.in_flight == 0 for s in summary.cameras)
-        for camera in cameras:
+        for camera in RIG:
             assert [m.frame_index for m in listener.messages(camera)] == list(range(80))
         runs.append(canonical(listener))
     assert runs[0] == runs[1], "two runs, even on two runtimes, give the same bytes"

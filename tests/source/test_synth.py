@@ -20,6 +20,7 @@ from streamvis.errors import OutputError
 from streamvis.source import framecode
 from streamvis.source.synth.camera import RIG
 from streamvis.source.synth.drive import VideoWriter, write_drive
+from streamvis.source.synth.labels import CocoLabels
 from streamvis.source.synth.scene import RenderedFrame, RenderedObject, SceneConfig, StreetScene
 from streamvis.source.synth.traffic import Speed
 from streamvis.source.synth.uri import parse_synth_uri
@@ -283,6 +284,25 @@ def test_smooth_edges_keep_the_labels(
             assert np.abs(np.subtract(found.xyxy, known[found.track_id].xyxy)).max() <= 2
 
 
+def test_the_committed_drive_is_seed_25() -> None:
+    """`streamvis synth pipelines/drives/street --seed 25 --smooth` makes it again."""
+    scene = StreetScene(SceneConfig(seed=25, supersample=2))
+    committed = Path(__file__).parents[2] / "pipelines" / "drives" / "street"
+    rig = json.loads((committed / "rig.json").read_text())
+    assert list(rig) == list(RIG)
+    pose = rig["front"]["poses"][40]
+    assert list(pose["position"].values()) == pytest.approx(scene.camera("front", 40).position)
+    labels = CocoLabels()
+    labels.add(scene.render("front", 0))
+    expected = labels.coco()["annotations"]
+    written = json.loads((committed / "labels.json").read_text())["annotations"][: len(expected)]
+    assert [(a["track_id"], a["category_id"]) for a in written] == [
+        (a["track_id"], a["category_id"]) for a in expected
+    ]
+    for a, b in zip(written, expected, strict=True):
+        assert a["bbox"] == pytest.approx(b["bbox"], abs=1)
+
+
 def test_speed_is_integrated_exactly() -> None:
     speed = Speed((0.0, 2.0, 4.0), (0.0, 6.0, 6.0))
     assert speed.distance(2.0) == pytest.approx(6.0)
@@ -340,6 +360,7 @@ def test_uri_names_a_scene() -> None:
         ("synth://street?fps=0.5", "fps must be at least 1"),
         ("synth://street?size=big", "WIDTHxHEIGHT"),
         ("synth://street?size=63x64", "width must be even"),
+        ("synth://street?seconds=999", "at most 180 s"),
         ("synth://street?camera=top", "cameras must be some of front"),
     ],
 )
