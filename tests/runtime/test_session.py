@@ -124,6 +124,22 @@ def test_all_cameras_broken_is_an_end_not_a_hang(tmp_path):
     assert summary.cameras[0].ledger.published == 0
 
 
+def test_two_workers_share_the_cameras(clips, tmp_path):
+    made = config(
+        {"a": str(clips / "a.mp4"), "b": str(clips / "b.mp4")},
+        tmp_path,
+        clock="live",
+        runtime={"kind": "ray", "workers": 2},
+    )
+    summary, listener = run(made)
+    epochs = [{m.epoch for m in listener.messages(camera)} for camera in ("a", "b")]
+    assert [len(epoch) for epoch in epochs] == [1, 1]
+    assert epochs[0] != epochs[1], "a camera is pinned to one worker"
+    for status in summary.cameras:
+        ledger = status.ledger
+        assert ledger.published + sum(ledger.lost.values()) == ledger.source_frames
+
+
 def test_live_drops_are_counted_to_the_frame(tmp_path):
     """200 frames a second are more than any of this can keep up with."""
     fast = write_clip(tmp_path / "fast.mp4", num_frames=200, fps=200)
