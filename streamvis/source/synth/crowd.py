@@ -10,10 +10,8 @@ from streamvis.source.synth.mesh import Surface
 from streamvis.source.synth.person import random_person
 from streamvis.source.synth.plan import CYCLE_Y, LANE_Y, Plan
 from streamvis.source.synth.scenery import CORNER_M, HOUSE_Y, KERB_Y, KERB_Z, SIDE_HALF_M, ZEBRA_M
-from streamvis.source.synth.traffic import Actor, Driver, Path, Rider, Speed, Walker
+from streamvis.source.synth.traffic import STANDING, Actor, Driver, Path, Rider, Speed, Walker
 from streamvis.source.synth.vehicle import PAINTS, Vehicle, random_car, random_traffic
-
-STANDING = Speed.constant(0.0)
 
 
 class Crowd:

@@ -1,4 +1,4 @@
-"""Sun, sky and shadows of one scene."""
+"""Sun and sky of one scene."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from streamvis.source.synth.mesh import POSITION, Floats, Mesh
-from streamvis.source.synth.raster import fragments
+from streamvis.source.synth.mesh import Floats
 from streamvis.source.synth.texture import value_noise
-
-SHADOW_TEXEL_M = 0.08
-_FAR_BELOW_M = 2000.0  # added to sun-ward heights, because the z-buffer wants positive nearness
 
 
 @dataclass(frozen=True)
@@ -107,52 +103,3 @@ def _panorama(
     glow = 0.35 * towards**24 + 2.0 * towards**900
     whole: Floats = (sky + glow * np.array([1.0, 0.9, 0.7])).astype(np.float32)
     return whole
-
-
-class ShadowMap:
-    """How high above each sun ray's foot the first thing in its way is."""
-
-    def __init__(self, light: Light, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
-        """`low` and `high` are opposite corners of the world box that may receive shadows."""
-        right = np.cross(light.to_sun, [0, 0, 1.0])
-        right /= np.linalg.norm(right)
-        self._axes = np.stack([right, np.cross(right, light.to_sun), light.to_sun])  # world -> sun
-        corner = (
-            np.stack(np.meshgrid(*zip(low, high, strict=True)), -1).reshape(-1, 3) @ self._axes.T
-        )
-        self._origin = corner.min(0)[:2]
-        self._size = tuple(np.ceil((corner.max(0)[:2] - self._origin) / SHADOW_TEXEL_M).astype(int))
-        self._static = np.zeros(self._size[::-1], np.float32)
-
-    def add_static(self, mesh: Mesh) -> None:
-        self._static = self.with_moving(mesh)
-
-    def with_moving(self, mesh: Mesh) -> Floats:
-        """[rows, columns] heights of the scenery and of this mesh."""
-        width, height = self._size
-        sun = mesh.vertex[..., POSITION].astype(np.float64) @ self._axes.T
-        screen = (sun[..., :2] - self._origin) / SHADOW_TEXEL_M
-        outside = (screen < 0).all(1).any(1) | (screen > (width, height)).all(1).any(1)
-        found = fragments(
-            screen[~outside], sun[~outside][..., 2] + _FAR_BELOW_M, int(width), int(height)
-        )
-        heights = self._static.copy()
-        np.maximum.at(heights.reshape(-1), found.pixel, found.nearness)
-        return heights
-
-    def lit(self, heights: Floats, points: Floats, facing: Floats) -> Floats:
-        """Share of the sun [H, W] that reaches world points [H, W, 3] whose surfaces meet it at
-        the cosine `facing`."""
-        sun = points @ self._axes.T.astype(np.float32)
-        column, row = ((sun[..., i] - self._origin[i]) / SHADOW_TEXEL_M - 0.5 for i in (0, 1))
-        # A surface at a slant changes height within a texel, and must not shade itself.
-        slack = np.float32(0.05) + SHADOW_TEXEL_M * np.minimum(1 / np.maximum(facing, 0.05) - 1, 6)
-        own = (sun[..., 2] + np.float32(_FAR_BELOW_M) + slack).astype(np.float32)
-        total = np.zeros(own.shape, np.float32)
-        for dx, dy in ((-0.9, -0.4), (0.4, -0.9), (0.9, 0.4), (-0.4, 0.9)):
-            near = cv2.remap(
-                heights, (column + dx).astype(np.float32), (row + dy).astype(np.float32),
-                cv2.INTER_NEAREST, borderValue=0.0,
-            )  # fmt: skip
-            total += near <= own
-        return total / np.float32(4)

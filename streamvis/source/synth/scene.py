@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from streamvis.source.synth import raster, scenery
 from streamvis.source.synth.camera import RIG, Camera, quaternion
 from streamvis.source.synth.crowd import Crowd
-from streamvis.source.synth.light import Light, ShadowMap
+from streamvis.source.synth.light import Light
 from streamvis.source.synth.mesh import Clusters, Mesh, merge
 from streamvis.source.synth.plan import random_plan
 from streamvis.source.synth.raster import Fragments, ScreenTriangles
-from streamvis.source.synth.shade import Contact, Seen, Sunlight, expose, shade
+from streamvis.source.synth.shade import Seen, expose, shade
+from streamvis.source.synth.shadow import Contact, ShadowMap, Sunlight
 from streamvis.source.synth.town import TownBuilder
 from streamvis.source.synth.traffic import Body
 
@@ -27,6 +28,7 @@ SKY_DEPTH_M = 3000.0
 CONTACT_RADIUS_M = 60.0
 MOVING_REACH_M = 120.0  # what is farther is a handful of pixels
 SHADOW_REACH_M = 20.0
+MAX_SECONDS = 180  # the whole street is built, and lies in one shadow map
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class SceneConfig:
         unknown = [c for c in self.cameras if c not in RIG]
         if unknown or not self.cameras:
             raise ValueError(f"cameras must be some of {', '.join(RIG)}, got {list(self.cameras)}")
+        if self.duration_s > MAX_SECONDS:
+            raise ValueError(f"a scene lasts at most {MAX_SECONDS} s, got {self.duration_s:g} s")
         if len(set(self.cameras)) != len(self.cameras):
             raise ValueError(f"a camera is named twice in {list(self.cameras)}")
 

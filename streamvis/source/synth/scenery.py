@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamvis.source.synth import facade as fronts
 from streamvis.source.synth import texture as paint
@@ -37,6 +38,7 @@ METAL = Surface((0.10, 0.11, 0.11), gloss=0.12)
 STONE = Surface((0.42, 0.40, 0.37))
 
 (WHITE, ROAD, ZEBRA, TARMAC, SLABS, BARK, LEAVES) = range(7)
+PAVING = Surface((1, 1, 1), SLABS)
 FIRST_SIGN = LEAVES + 1
 FIRST_FRONT = FIRST_SIGN + len(paint.SIGNS)
 
@@ -93,19 +95,22 @@ def zebra(x0: float) -> Mesh:
     return floor(0, ZEBRA_M, -KERB_Y, KERB_Y, 0.0, Surface((1, 1, 1), ZEBRA)).placed(x0, 0)
 
 
+def _kerb(start: tuple[float, float], end: tuple[float, float]) -> Mesh:
+    """The upright face of the kerb's stone between two points of the ground."""
+    return quads([[(*start, 0), (*end, 0), (*end, KERB_Z), (*start, KERB_Z)]], STONE)
+
+
 def sidewalk(x0: float, x1: float, side: int) -> Mesh:
-    """Slabs between kerb and houses, with the kerb's stone."""
+    """Slabs between gutter and houses."""
     inner, outer = side * KERB_Y, side * HOUSE_Y
     edge = inner + side * 0.22
-    low, high = sorted((edge, outer))
+    gutter = Surface((0.11, 0.11, 0.11))
     return merge(
         [
-            floor(x0, x1, low, high, KERB_Z, Surface((1, 1, 1), SLABS)),
+            floor(x0, x1, *_span(edge, outer), KERB_Z, PAVING),
             floor(x0, x1, *_span(inner, edge), KERB_Z, STONE),
-            quads(
-                [[(x0, inner, 0), (x1, inner, 0), (x1, inner, KERB_Z), (x0, inner, KERB_Z)]], STONE
-            ),
-            floor(x0, x1, *_span(inner, inner - side * 0.3), 0.004, Surface((0.11, 0.11, 0.11))),
+            _kerb((x0, inner), (x1, inner)),
+            floor(x0, x1, *_span(inner, inner - side * 0.3), 0.004, gutter),
         ]
     )
 
@@ -115,39 +120,16 @@ def junction(x: float) -> Mesh:
     tarmac = Surface((1, 1, 1), TARMAC)
     parts = [floor(x - CORNER_M, x + CORNER_M, -KERB_Y, KERB_Y, 0.0, tarmac)]
     for side in (-1, 1):
-        near, far = sorted((side * KERB_Y, side * 120.0))
+        mouth = side * KERB_Y
+        near, far = _span(mouth, side * 120.0)
         parts.append(floor(x - SIDE_HALF_M, x + SIDE_HALF_M, near, far, 0.0, tarmac))
         for edge, corner in ((x - SIDE_HALF_M, x - CORNER_M), (x + SIDE_HALF_M, x + CORNER_M)):
-            parts.append(floor(*_span(edge, corner), near, far, KERB_Z, Surface((1, 1, 1), SLABS)))
-            parts.append(
-                quads(
-                    [[(edge, near, 0), (edge, far, 0), (edge, far, KERB_Z), (edge, near, KERB_Z)]],
-                    STONE,
-                )
-            )
-            parts.append(
-                quads(
-                    [
-                        [
-                            (edge, side * KERB_Y, 0),
-                            (corner, side * KERB_Y, 0),
-                            (corner, side * KERB_Y, KERB_Z),
-                            (edge, side * KERB_Y, KERB_Z),
-                        ]
-                    ],
-                    STONE,
-                )
-            )
-        stripe = side * (HOUSE_Y - 0.4)
-        parts.append(
-            floor(
-                x,
-                x + SIDE_HALF_M - 0.3,
-                *_span(stripe, stripe + side * 0.35),
-                0.006,
-                Surface((0.6, 0.6, 0.56)),
-            )
-        )
+            parts.append(floor(*_span(edge, corner), near, far, KERB_Z, PAVING))
+            parts.append(_kerb((edge, near), (edge, far)))
+            parts.append(_kerb((edge, mouth), (corner, mouth)))
+        stop_line = _span(side * (HOUSE_Y - 0.4), side * (HOUSE_Y - 0.05))
+        mark = Surface((0.6, 0.6, 0.56))
+        parts.append(floor(x, x + SIDE_HALF_M - 0.3, *stop_line, 0.006, mark))
     return merge(parts)
 
 
@@ -171,7 +153,7 @@ def house(rng: np.random.Generator, materials: Materials, width: float, depth: f
     storeys = int(rng.integers(2, fronts.STOREYS + 1))
     height = fronts.GROUND_M + storeys * fronts.STOREY_M
     front = Surface(tint, FIRST_FRONT + pick)
-    trim = Surface(tuple(0.35 + 0.5 * c for c in tint))  # type: ignore[arg-type]
+    trim = Surface(_toned(tint, 0.5, 0.35))
     slate: Colour = (0.10, 0.10, 0.115) if rng.random() < 0.6 else (0.22, 0.11, 0.08)
     parts = [
         _wall(0, width, 0, height, front),
@@ -195,6 +177,11 @@ def house(rng: np.random.Generator, materials: Materials, width: float, depth: f
             for k in range(int(width / bay))
         ]
     return merge(parts)
+
+
+def _toned(colour: Colour, factor: float, lift: float = 0.0) -> Colour:
+    red, green, blue = colour
+    return lift + factor * red, lift + factor * green, lift + factor * blue
 
 
 def _roof(width: float, depth: float, height: float, slate: Surface) -> Mesh:
@@ -300,7 +287,9 @@ def tree(rng: np.random.Generator) -> Mesh:
     return merge([bole, limbs, grate, _crown(rng, blobs, green)])
 
 
-def _crown(rng: np.random.Generator, blobs: np.ndarray, green: np.ndarray) -> Mesh:
+def _crown(
+    rng: np.random.Generator, blobs: NDArray[np.float64], green: NDArray[np.float64]
+) -> Mesh:
     """Dark bodies that close the crown, and leaf sprays around them."""
     count = 210
     out = rng.normal(0, 1, (len(blobs), count, 3))
@@ -379,8 +368,7 @@ def signal_head(lamp: str) -> Mesh:
     )
     for name, colour, z in lamps:
         bright = name == lamp
-        tone: Colour = colour if bright else tuple(0.12 * c for c in colour)  # type: ignore[assignment]
-        lens = Surface(tone, gloss=0.2, glow=3.0 if bright else 0.0)
+        lens = Surface(colour if bright else _toned(colour, 0.12), 0, 0.2, 3.0 if bright else 0.0)
         parts.append(
             disc((0, 0, 0), 0.115, lens, 14)
             .placed(0, 0, np.pi / 2)
@@ -403,27 +391,20 @@ SIGN_RADIUS_M = 0.36
 
 def sign_plate(kind: str) -> Mesh:
     """A sign around its own middle that looks towards -x."""
-    outlines = {
-        "speed": _polygon(24, 0),
-        "no_entry": _polygon(24, 0),
-        "stop": _polygon(8, np.pi / 8),
-        "give_way": np.array([(-1, 0.8), (1, 0.8), (0, -0.95)]),
-    }
-    outline = outlines.get(
-        kind, np.array([(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)])
-    )
+    square = np.array([(-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)])
+    outline = _round_outline() if kind in ("speed", "no_entry") else square
     face = Surface((1, 1, 1), FIRST_SIGN + paint.SIGNS.index(kind), gloss=0.05)
     return merge(
         [_plate(outline, -0.015, face), _plate(outline, 0.015, Surface((0.3, 0.31, 0.32)))]
     )
 
 
-def _polygon(sides: int, start: float) -> np.ndarray:
-    angle = start + np.linspace(0, 2 * np.pi, sides, endpoint=False)
+def _round_outline() -> NDArray[np.float64]:
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     return np.stack([np.sin(angle), np.cos(angle)], -1)
 
 
-def _plate(outline: np.ndarray, x: float, surface: Surface) -> Mesh:
+def _plate(outline: NDArray[np.float64], x: float, surface: Surface) -> Mesh:
     ring = np.concatenate([outline, outline[:1]])
     fan = np.stack([np.zeros_like(outline), ring[:-1], ring[1:]], 1)  # [T, 3, 2] right, up
     position = np.stack(

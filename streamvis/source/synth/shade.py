@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamvis.source.synth.atlas import Atlas
 from streamvis.source.synth.camera import Camera
-from streamvis.source.synth.light import Light, ShadowMap
+from streamvis.source.synth.light import Light
 from streamvis.source.synth.mesh import Floats, Mesh
 from streamvis.source.synth.raster import ScreenTriangles, planes
+from streamvis.source.synth.shadow import Sunlight
 
 _TO_LINEAR = ((np.arange(256) / 255) ** 2.2).astype(np.float32)
 _FILM_STEPS = 4096
@@ -36,28 +36,6 @@ class Seen:
 
     triangle: NDArray[np.int32]  # row of the ScreenTriangles; -1 = sky
     depth: Floats  # m along the optical axis; large for sky
-
-
-@dataclass(frozen=True)
-class Sunlight:
-    """What falls on one moment's street, and what keeps it off."""
-
-    light: Light
-    shadow: ShadowMap
-    heights: Floats  # of the shadow map, with the moment's moving things
-    contact: Contact
-
-    def share(self, point: Floats, normal: Floats) -> tuple[Floats, Floats]:
-        """(how squarely, how freely) the sun meets world points [H, W, 3], each [H, W]."""
-        squarely = np.clip(normal @ self.light.to_sun.astype(np.float32), 0, 1)
-        lifted = point + normal * np.float32(0.08)
-        return squarely, self.shadow.lit(self.heights, lifted, squarely)
-
-    def ambient(self, point: Floats, normal: Floats) -> Floats:
-        """Light [H, W, 3] from the sky above and the ground below."""
-        up = (0.5 + 0.5 * normal[..., 2])[..., None]
-        light = self.light.bounce * (1 - up) + self.light.sky * up
-        return light * self.contact.openness(point)[..., None]
 
 
 def shade(
@@ -167,32 +145,3 @@ def expose(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uin
     lens = (1 - 0.09 * (x**2 + y**2)).astype(np.float32)[..., None]
     grain = rng.standard_normal((height, width, 1), dtype=np.float32)
     return np.asarray(np.clip(image * lens + grain + np.float32(0.5), 0, 255), np.uint8)
-
-
-class Contact:
-    """Ground that objects keep from the open sky: soft darkness under and around them."""
-
-    CELL_M = 0.1
-    REACH_M = 0.35
-
-    def __init__(
-        self, footprints: list[NDArray[np.float64]], centre: tuple[float, float], radius_m: float
-    ) -> None:
-        """`footprints` are convex outlines [N, 2] in world metres."""
-        self._origin = np.array(centre, np.float32) - np.float32(radius_m)
-        size = int(2 * radius_m / self.CELL_M)
-        cover = np.zeros((size, size), np.float32)
-        for outline in footprints:
-            cells = np.rint((outline - self._origin) / self.CELL_M * 16).astype(np.int32)
-            cv2.fillConvexPoly(cover, cells, 1.0, shift=4)
-        self._cover = cv2.GaussianBlur(cover, (0, 0), self.REACH_M / self.CELL_M)
-
-    def openness(self, point: Floats) -> Floats:
-        """Share of ambient light [H, W] at world points [H, W, 3]."""
-        cell = (point[..., :2] - self._origin) / np.float32(self.CELL_M) - np.float32(0.5)
-        cover = cv2.remap(
-            self._cover, cell[..., 0], cell[..., 1], cv2.INTER_LINEAR, borderValue=0.0
-        )
-        low = np.clip(1 - point[..., 2] / np.float32(0.5), 0, 1)
-        open_share: Floats = 1 - np.float32(0.85) * cover * low
-        return open_share

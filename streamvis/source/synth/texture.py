@@ -175,7 +175,7 @@ def letters(
     image += (np.array(tone, np.float32) - image) * cover
 
 
-SIGNS = ("speed", "no_entry", "stop", "give_way", "crossing", "parking")
+SIGNS = ("speed", "parking", "no_entry", "crossing")
 
 
 def sign(kind: str) -> Texture:
@@ -189,14 +189,6 @@ def sign(kind: str) -> Texture:
     elif kind == "no_entry":
         image[:] = red
         cv2.rectangle(image, (22, 52), (106, 76), (245, 245, 245), -1)
-    elif kind == "stop":
-        image[:] = red
-        cv2.circle(image, (64, 64), 60, (240, 240, 240), 4, cv2.LINE_AA)
-        letters(image, "STOP", (64, 64), 1.25, (245, 245, 245), 3)
-    elif kind == "give_way":
-        cv2.polylines(
-            image, [np.array([[4, 16], [124, 16], [64, 122]])], True, red, 26, cv2.LINE_AA
-        )
     elif kind == "crossing":
         image[:] = blue
         cv2.fillPoly(image, [np.array([[64, 14], [14, 112], [114, 112]])], (245, 245, 245))

@@ -18,11 +18,10 @@ from streamvis.source.synth.scenery import (
     SIDE_HALF_M,
     ZEBRA_M,
     Materials,
-)  # fmt: skip
-from streamvis.source.synth.traffic import Body, Driver, Path, Speed
+)
+from streamvis.source.synth.texture import SIGNS
+from streamvis.source.synth.traffic import STANDING, Body, Driver, Path
 from streamvis.source.synth.vehicle import random_car
-
-STANDING = Speed.constant(0.0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ class TownBuilder:
                 self.solid.append(scenery.bin_().placed(x + 2.1, y, 0, KERB_Z))
         for x in slots[:-1] + np.diff(slots) / 2:
             if rng.random() < 0.28:
-                kind = ("speed", "parking", "no_entry", "crossing")[rng.integers(4)]
+                kind = SIGNS[rng.integers(len(SIGNS))]
                 self.sign(kind, float(x), y, 0.0 if side < 0 else np.pi)
 
     def sign(self, kind: str, x: float, y: float, yaw: float) -> None:

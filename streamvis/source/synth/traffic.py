@@ -39,6 +39,9 @@ class Speed:
         return float(area if t >= 0 else -area)
 
 
+STANDING = Speed.constant(0.0)
+
+
 @dataclass(frozen=True)
 class Path:
     """A straight way over the ground."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,8 @@ PAINTS: tuple[Colour, ...] = (
 
 @dataclass(frozen=True)
 class Shape:
-    """A body in side view; metres."""
+    """A car's body in side view; metres."""
 
-    category: str
     length: float
     width: float
     height: float
@@ -69,90 +69,36 @@ class Shape:
     clearance: float = 0.24
 
 
+# fmt: off
 SHAPES: dict[str, Shape] = {
     "saloon": Shape(
-        "car",
-        4.65,
-        1.82,
-        1.45,
-        (
-            (2.32, 0.58),
-            (2.25, 0.72),
-            (1.9, 0.82),
-            (1.0, 0.94),
-            (0.0, 0.96),
-            (-1.6, 1.0),
-            (-2.15, 1.0),
-            (-2.32, 0.8),
-        ),
-        (1.05, 0.25, -0.95, -1.72),
-        0.95,
-        (1.38, -1.38),
-        0.33,
+        length=4.65, width=1.82, height=1.45,
+        outline=((2.32, 0.58), (2.25, 0.72), (1.9, 0.82), (1.0, 0.94),
+                 (0.0, 0.96), (-1.6, 1.0), (-2.15, 1.0), (-2.32, 0.8)),
+        cabin=(1.05, 0.25, -0.95, -1.72), belt=0.95, axles=(1.38, -1.38), wheel_radius=0.33,
     ),
     "hatch": Shape(
-        "car",
-        4.05,
-        1.76,
-        1.50,
-        (
-            (2.02, 0.6),
-            (1.95, 0.76),
-            (1.65, 0.86),
-            (0.95, 0.98),
-            (0.0, 1.0),
-            (-1.6, 1.04),
-            (-1.95, 1.0),
-            (-2.02, 0.75),
-        ),
-        (1.1, 0.4, -1.45, -1.88),
-        0.99,
-        (1.25, -1.27),
-        0.31,
+        length=4.05, width=1.76, height=1.50,
+        outline=((2.02, 0.6), (1.95, 0.76), (1.65, 0.86), (0.95, 0.98),
+                 (0.0, 1.0), (-1.6, 1.04), (-1.95, 1.0), (-2.02, 0.75)),
+        cabin=(1.1, 0.4, -1.45, -1.88), belt=0.99, axles=(1.25, -1.27), wheel_radius=0.31,
     ),
     "suv": Shape(
-        "car",
-        4.6,
-        1.9,
-        1.70,
-        (
-            (2.3, 0.68),
-            (2.24, 0.9),
-            (1.9, 1.0),
-            (1.05, 1.1),
-            (0.0, 1.12),
-            (-1.9, 1.14),
-            (-2.22, 1.1),
-            (-2.3, 0.8),
-        ),
-        (1.1, 0.45, -1.75, -2.15),
-        1.11,
-        (1.4, -1.36),
-        0.37,
-        0.3,
+        length=4.6, width=1.9, height=1.70,
+        outline=((2.3, 0.68), (2.24, 0.9), (1.9, 1.0), (1.05, 1.1),
+                 (0.0, 1.12), (-1.9, 1.14), (-2.22, 1.1), (-2.3, 0.8)),
+        cabin=(1.1, 0.45, -1.75, -2.15), belt=1.11, axles=(1.4, -1.36), wheel_radius=0.37,
+        clearance=0.3,
     ),
     "van": Shape(
-        "car",
-        5.1,
-        1.98,
-        2.05,
-        (
-            (2.55, 0.66),
-            (2.48, 0.95),
-            (2.2, 1.08),
-            (1.7, 1.2),
-            (0.0, 1.22),
-            (-2.2, 1.22),
-            (-2.5, 1.2),
-            (-2.55, 0.8),
-        ),
-        (1.75, 1.0, -2.35, -2.5),
-        1.21,
-        (1.6, -1.6),
-        0.35,
-        0.28,
+        length=5.1, width=1.98, height=2.05,
+        outline=((2.55, 0.66), (2.48, 0.95), (2.2, 1.08), (1.7, 1.2),
+                 (0.0, 1.22), (-2.2, 1.22), (-2.5, 1.2), (-2.55, 0.8)),
+        cabin=(1.75, 1.0, -2.35, -2.5), belt=1.21, axles=(1.6, -1.6), wheel_radius=0.35,
+        clearance=0.28,
     ),
 }
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -245,7 +191,7 @@ def _mirrored(corners: Sequence[Sequence[float]], surface: Surface) -> Mesh:
 
 
 def _car(shape: Shape, paint: Surface) -> Vehicle:
-    w, nose = shape.width / 2, shape.length / 2
+    w, nose, cabin = shape.width / 2, shape.length / 2, _Cabin(shape)
     stations = []
     for x, top in shape.outline:
         taper = 1 - 0.16 * max(0.0, (abs(x) - 0.82 * nose) / (0.18 * nose)) ** 2
@@ -253,7 +199,10 @@ def _car(shape: Shape, paint: Surface) -> Vehicle:
         stations.append((x, w * taper, low, top))
     parts = [
         smooth(_loft(stations, paint), 50),
-        *_cabin(shape, paint),
+        *cabin.glass(),
+        *cabin.roof(paint),
+        *cabin.pillars(paint),
+        *cabin.mirrors(paint),
         *_car_ends(shape),
         *(_arch(x, w, shape.wheel_radius) for x in shape.axles),
         box(
@@ -265,7 +214,7 @@ def _car(shape: Shape, paint: Surface) -> Vehicle:
     ]
     brakes = _lamps(-nose - 0.012, w, shape.outline[-2][1] - 0.1, 0.34, 0.16, BRAKE_LAMP)
     return Vehicle(
-        shape.category,
+        "car",
         shape.length,
         shape.width,
         shape.height,
@@ -276,59 +225,60 @@ def _car(shape: Shape, paint: Surface) -> Vehicle:
     )
 
 
-def _cabin(shape: Shape, paint: Surface) -> list[Mesh]:
-    foot, top, rear_top, rear_foot = shape.cabin
-    w, z0, z1 = shape.width / 2, shape.belt - 0.02, shape.height
-    base, roof = 0.9 * w, 0.70 * w
-    pillar = Surface(paint.colour, gloss=paint.gloss)
+@dataclass(frozen=True)
+class _Cabin:
+    """The sloping frame above the belt line that glass and pillars share."""
 
-    def at(x: float, share: float, out: float = 0.0) -> tuple[float, float, float]:
-        """A point on the cabin's side, `share` of the way up."""
-        return x, base + (roof - base) * share + out, z0 + (z1 - 0.05 - z0) * share
+    shape: Shape
 
-    a, b, c, d = at(foot, 0), at(top, 1), at(rear_top, 1), at(rear_foot, 0)
-    faces = [_mirrored([a, b, c, d], GLASS)]
-    for p, q in ((a, b), (d, c)):  # windscreen, rear glass
-        faces.append(quads([[p, (p[0], -p[1], p[2]), (q[0], -q[1], q[2]), q]], GLASS))
-    roof_line = [
-        (x, roof * s, z1 - 0.05 + lift)
-        for s, lift in ((1, 0), (0.8, 0.045), (0, 0.06))
-        for x in (top, rear_top)
-    ]
-    for i in (0, 2):
-        p, q, r, s = roof_line[i], roof_line[i + 1], roof_line[i + 3], roof_line[i + 2]
-        faces.append(_mirrored([p, q, r, s], paint))
-    middle = (top + rear_top) / 2 - 0.05
-    slope, rear_slope = foot - top, rear_top - rear_foot
-    for x0, x1, lean, thick in (
-        (foot, top, 0, 0.09),
-        (middle, middle, 0, 0.10),
-        (rear_foot, rear_top, 0, -0.22),
-    ):
-        strip = [
-            at(x0 + lean, 0, 0.006),
-            at(x1, 1, 0.006),
-            at(x1 - thick, 1, 0.006),
-            at(x0 - thick, 0, 0.006),
+    def at(self, x: float, share: float, out: float = 0.0) -> tuple[float, float, float]:
+        """A point on the left side, `share` of the way up and `out` metres off the glass."""
+        base, roof = 0.9 * self.shape.width / 2, 0.70 * self.shape.width / 2
+        low, high = self.shape.belt - 0.02, self.shape.height - 0.05
+        return x, base + (roof - base) * share + out, low + (high - low) * share
+
+    def glass(self) -> list[Mesh]:
+        foot, top, rear_top, rear_foot = self.shape.cabin
+        a, b, c, d = self.at(foot, 0), self.at(top, 1), self.at(rear_top, 1), self.at(rear_foot, 0)
+        ends = [[p, (p[0], -p[1], p[2]), (q[0], -q[1], q[2]), q] for p, q in ((a, b), (d, c))]
+        return [_mirrored([a, b, c, d], GLASS), *(quads([end], GLASS) for end in ends)]
+
+    def roof(self, paint: Surface) -> list[Mesh]:
+        """Two strips a side, the outer one bent down."""
+        _, top, rear_top, _ = self.shape.cabin
+        half, z = 0.70 * self.shape.width / 2, self.shape.height - 0.05
+        lines = [(half, z), (0.8 * half, z + 0.045), (0.0, z + 0.06)]
+        strips = [
+            [(top, *p), (rear_top, *p), (rear_top, *q), (top, *q)] for p, q in pairwise(lines)
         ]
-        faces.append(_mirrored(strip, pillar))
-    rail = [
-        at(top, 1, 0.008),
-        at(rear_top, 1, 0.008),
-        at(rear_top - 0.08 * rear_slope, 0.9, 0.008),
-        at(top + 0.08 * slope, 0.9, 0.008),
-    ]
-    mirror_x = foot - 0.35
-    mirrors = [
-        box(
-            (mirror_x - 0.07, s * (w + 0.03) - 0.09, z0 + 0.03),
-            (mirror_x + 0.05, s * (w + 0.03) + 0.09, z0 + 0.14),
-            paint,
-            with_floor=True,
-        )
-        for s in (-1, 1)
-    ]
-    return [*faces, _mirrored(rail, pillar), *mirrors]
+        return [_mirrored(strip, paint) for strip in strips]
+
+    def pillars(self, paint: Surface) -> list[Mesh]:
+        foot, top, rear_top, rear_foot = self.shape.cabin
+        middle = (top + rear_top) / 2 - 0.05
+        posts = ((foot, top, 0.09), (middle, middle, 0.10), (rear_foot, rear_top, -0.22))
+        faces = [
+            [self.at(x0, 0, 0.006), self.at(x1, 1, 0.006),
+             self.at(x1 - thick, 1, 0.006), self.at(x0 - thick, 0, 0.006)]
+            for x0, x1, thick in posts
+        ]  # fmt: skip
+        front, rear = top + 0.08 * (foot - top), rear_top - 0.08 * (rear_top - rear_foot)
+        rail = [
+            self.at(x, up, 0.008) for x, up in ((top, 1), (rear_top, 1), (rear, 0.9), (front, 0.9))
+        ]
+        return [_mirrored(face, paint) for face in (*faces, rail)]
+
+    def mirrors(self, paint: Surface) -> list[Mesh]:
+        x, y, z = self.shape.cabin[0] - 0.35, self.shape.width / 2 + 0.03, self.shape.belt - 0.02
+        return [
+            box(
+                (x - 0.07, side * y - 0.09, z + 0.03),
+                (x + 0.05, side * y + 0.09, z + 0.14),
+                paint,
+                with_floor=True,
+            )
+            for side in (-1, 1)
+        ]
 
 
 def _lamps(x: float, w: float, z: float, width: float, height: float, surface: Surface) -> Mesh:
@@ -382,9 +332,7 @@ def _door_lines(shape: Shape, w: float) -> list[Mesh]:
 
 def _arch(x: float, w: float, radius: float) -> Mesh:
     """The dark mouth that a wheel sits in."""
-    plates = [disc((x, w + 0.003, radius), radius * 1.17, TRIM)]
-    right = disc((x, -w - 0.003, radius), radius * 1.17, TRIM)
-    return merge([*plates, right])
+    return merge([disc((x, y, radius), radius * 1.17, TRIM) for y in (w + 0.003, -w - 0.003)])
 
 
 def _wheel(x: float, side: int, w: float, radius: float, angle: float) -> Mesh:
