@@ -172,6 +172,8 @@ class _CameraBook:
             lost["source"] = counts.lost_source
             lost["decode"] = counts.lost_decode
             lost["policy"] = counts.lost_policy
+        # Results keep their order, so one that the worker counts and we have not seen is lost.
+        lost["publish"] = self._newest.published - self._published
         in_flight = frames - self._published - sum(lost.values())
         if self.is_closed:
             lost["infer"] += in_flight

@@ -1,0 +1,73 @@
+"""The books: sum(lost) + in_flight + published = source_frames, whatever happened."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from wire_samples import make_result
+
+from streamvis import wire
+from streamvis.runtime.ledger import RunLedger
+from streamvis.runtime.report import CameraReport
+from streamvis.types import LOSS_STAGES, Ledger, SourceCounts
+
+ORIGIN = wire.Origin.here("test", epoch="e" * 32)
+NOTHING_LOST = dict.fromkeys(LOSS_STAGES, 0)
+
+
+def seen(frames: int, published: int, in_flight: int = 0, **lost: int) -> wire.Observed:
+    """A `det` message of camera front that brings these counts."""
+    result = replace(
+        make_result(), ledger=Ledger(frames, published, in_flight, NOTHING_LOST | lost)
+    )
+    return wire.peek(wire.encode(wire.DetMessage.of(result, ORIGIN, seq=published)))
+
+
+@pytest.fixture
+def books() -> RunLedger:
+    return RunLedger(ORIGIN, ["front"], period_ns=10**9)
+
+
+def ledger(books: RunLedger) -> Ledger:
+    return books.status()[0].ledger
+
+
+def test_nothing_seen_is_nothing_owed(books):
+    assert ledger(books) == Ledger(0, 0, 0, NOTHING_LOST)
+
+
+def test_what_is_under_way_is_in_flight(books):
+    books.see(seen(frames=3, published=1, in_flight=2))
+    assert (ledger(books).published, ledger(books).in_flight) == (1, 2)
+
+
+def test_a_result_that_was_made_and_never_came_is_lost_in_publish(books):
+    books.see(seen(frames=1, published=1))
+    books.see(seen(frames=3, published=3))
+    assert ledger(books).lost["publish"] == 1
+    assert ledger(books).published == 2
+
+
+def test_a_cameras_report_counts_only_when_it_is_over(books):
+    books.see(seen(frames=2, published=1, in_flight=1))
+    counts = SourceCounts(frames=9, lost_source=2, lost_policy=5)
+    books.update(CameraReport("front", "live", counts))
+    assert ledger(books).source_frames == 2
+    books.update(CameraReport("front", "ended_early", counts))
+    assert ledger(books).lost["policy"] == 5
+    assert ledger(books).in_flight == 1
+
+
+def test_what_is_in_flight_at_the_end_was_lost_on_the_way(books):
+    books.see(seen(frames=4, published=1, in_flight=3))
+    list(books.finish())
+    assert ledger(books).lost["infer"] == 3
+    assert ledger(books).in_flight == 0
+
+
+def test_the_stat_message_carries_the_same_ledger(books):
+    books.see(seen(frames=3, published=1, in_flight=2))
+    (stat,) = books.tick(now_ns=10**9)
+    assert stat.ledger == ledger(books)
+    assert list(books.tick(now_ns=10**9 + 1)) == [], "one a period"
