@@ -6,7 +6,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
+from streamvis.cli.train import train
 from streamvis.encode.weights import load_bundle
 from streamvis.errors import ConfigError, WeightsError
 from streamvis.train import batches
@@ -148,3 +151,19 @@ def test_average_follows_the_network(tmp_path: Path, data: Path) -> None:
     trainer._average.update(trainer._network, step=0)
     moved = trainer._average.network.encoder.context.embed.weight - before
     torch.testing.assert_close(moved, torch.full_like(moved, 0.9))
+
+
+def test_the_command(tmp_path: Path, data: Path) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(
+        f"out: run\ndata: [{{coco: {data.name}}}]\nteacher: none.onnx\n"
+        "view: {size: 64}\nviews: 4\nbatch: 4\nworkers: 0\nthreads: 1\n"
+    )
+    app = typer.Typer()
+    app.command()(train)
+    first = CliRunner().invoke(app, [str(path)])
+    assert first.exit_code == 0, first.output
+    assert (tmp_path / "run/sv_tiny.safetensors").exists()
+    again = CliRunner().invoke(app, [str(path), "--resume", "--set", "views=8"])
+    assert again.exit_code == 0, again.output
+    assert load_bundle(tmp_path / "run/sv_tiny.safetensors").manifest.training["views"] == 8
