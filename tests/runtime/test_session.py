@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 import zmq
-from conftest import PANDASET, STREET, needs_real_data, write_clip
+from conftest import PANDASET, REPO, STREET, needs_real_data, write_clip
 
 from streamvis import wire
 from streamvis.render.jpeg import decode_jpeg
@@ -231,6 +234,20 @@ def test_the_pixels_prove_which_frame_a_result_is_for(runtime, clock, tmp_path):
                 results[index].capture.t_ns == Drive(STREET).camera(status.camera).capture_ns[index]
             )
     assert summary.film.stat().st_size > 0
+
+
+def test_the_subscriber_of_the_docs_sees_everything_from_another_process(clips, tmp_path):
+    made = config({"a": str(clips / "a.mp4"), "b": str(clips / "b.mp4")}, tmp_path)
+    script, endpoint = REPO / "docs/subscriber.py", made.publish.endpoint.endpoint
+    subscriber = subprocess.Popen(
+        [sys.executable, str(script), endpoint], stdout=subprocess.PIPE, text=True
+    )
+    Session(made).run()
+    output = subscriber.communicate(timeout=30)[0]
+    for camera, count in (("a", 12), ("b", 7)):
+        frames = re.findall(rf"^{camera} frame (\d+) embedding", output, re.MULTILINE)
+        assert [int(frame) for frame in frames] == list(range(count))
+    assert "stopped; 0 messages missed" in output
 
 
 @needs_real_data
