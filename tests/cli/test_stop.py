@@ -34,8 +34,10 @@ def leftovers() -> set[str]:
 
 def start(pipeline: Path, runtime: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "streamvis.cli.main", "run", str(pipeline)]
-        + ["--runtime", runtime, "--summary", str(pipeline.with_suffix(".json"))],
+        [
+            *(sys.executable, "-m", "streamvis.cli.main", "run", str(pipeline)),
+            *("--runtime", runtime, "--summary", str(pipeline.with_suffix(".json"))),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
