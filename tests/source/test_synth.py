@@ -19,7 +19,7 @@ from streamvis.cli.synth import synth
 from streamvis.errors import OutputError
 from streamvis.source import framecode
 from streamvis.source.synth.camera import RIG
-from streamvis.source.synth.drive import VideoWriter, write_drive
+from streamvis.source.synth.drive import CameraFile, write_drive
 from streamvis.source.synth.labels import CocoLabels
 from streamvis.source.synth.scene import RenderedFrame, RenderedObject, SceneConfig, StreetScene
 from streamvis.source.synth.traffic import Speed
@@ -334,7 +334,7 @@ def test_a_full_disk_leaves_nothing(
     def no_space(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(VideoWriter, "add", no_space)
+    monkeypatch.setattr(CameraFile, "add", no_space)
     with pytest.raises(OutputError, match="No space left on device"):
         write_drive(scene, tmp_path / "drive")
     assert list(tmp_path.iterdir()) == []

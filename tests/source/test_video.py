@@ -11,8 +11,10 @@ import pytest
 from conftest import PANDASET, SHARED, needs_real_data, write_clip
 
 from streamvis.errors import SourceError
+from streamvis.source import framecode
 from streamvis.source.config import SourceConfig
 from streamvis.source.open import open_source
+from streamvis.source.synth.camera import RIG
 from streamvis.types import LETTERBOX_FILL, Frame
 
 SIZE = (256, 192)
@@ -115,6 +117,25 @@ def test_broken_bytes_in_the_middle_neither_crash_nor_go_uncounted(tmp_path):
     frames, source = read_all(tmp_path / "bad.mp4")
     assert len(frames) + source.lost_source + source.lost_decode == 40
     assert frames[-1].index == 39
+
+
+def test_a_rendered_street_is_a_source_like_any_other():
+    uri = "synth://street?seed=3&seconds=0.3&fps=10&size=320x180"
+    source = open_source("left", SourceConfig(uri=uri, max_frames=2), (320, 192))
+    assert source.grab() == 0
+    first = source.retrieve(0)
+    assert source.grab() == 100_000_000
+    second = source.retrieve(0)
+    assert source.grab() is None
+    assert framecode.read(first.image) == framecode.FrameCode(0, list(RIG).index("left"))
+    assert framecode.read(second.image).index == 1
+    assert second.capture.t_ns - first.capture.t_ns == 100_000_000
+
+
+@pytest.mark.parametrize("uri", ["synth://street?camera=roof", "synth://street?fast=1"])
+def test_a_street_that_cannot_be_is_one_sentence(uri):
+    with pytest.raises(SourceError, match="camera|setting"):
+        open_source("left", SourceConfig(uri=uri), SIZE)
 
 
 def bad_sources(tmp_path: Path):

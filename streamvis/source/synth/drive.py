@@ -71,7 +71,7 @@ def _write_files(
     total = config.num_frames * len(config.cameras)
     rig = scene.rig()
     for position, camera in enumerate(config.cameras):
-        with VideoWriter(
+        with CameraFile(
             work / rig[camera]["file"], config.width, config.height, config.fps, crf
         ) as video:
             for index in range(config.num_frames):
@@ -90,7 +90,7 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, separators=(",", ":")) + "\n")
 
 
-class VideoWriter:
+class CameraFile:
     """H.264 as cameras send it: no B-frames, a key frame each second."""
 
     def __init__(self, path: Path, width: int, height: int, fps: int, crf: int) -> None:
@@ -102,7 +102,7 @@ class VideoWriter:
         # One thread: the same pictures give the same bytes on every machine.
         self._stream.options = {"crf": str(crf), "preset": "slow", "threads": "1"}
 
-    def __enter__(self) -> VideoWriter:
+    def __enter__(self) -> CameraFile:
         return self
 
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:

@@ -33,19 +33,18 @@ class SynthSource:
         self._scene = StreetScene(scene)
         self._boxer = LetterBoxer(input_size)
         self._next = 0
-        self.info = CameraInfo(
-            scene.width, scene.height, scene.fps, "synth", config.max_frames or scene.num_frames
-        )
+        self._count = min(config.max_frames or scene.num_frames, scene.num_frames)
+        self.info = CameraInfo(scene.width, scene.height, scene.fps, "synth", self._count)
 
     def grab(self) -> int | None:
-        if self._next >= (self.info.num_frames or 0):
+        if self._next >= self._count:
             return None
         return round(self._next * 1e9 / self.info.fps)
 
     def retrieve(self, t_ingest_ns: int) -> Frame:
         index, self._next = self._next, self._next + 1
         rendered = self._scene.render(self._recorded, index)
-        image = rendered.image.copy()
+        image = rendered.image
         framecode.write(image, index, list(RIG).index(self._recorded))
         letterbox = self._boxer.box(self.info.width, self.info.height)
         scaled = cv2.resize(image, letterbox.content_size, interpolation=cv2.INTER_AREA)
