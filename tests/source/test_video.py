@@ -134,7 +134,7 @@ def test_a_rendered_street_is_a_source_like_any_other():
 
 @pytest.mark.parametrize("uri", ["synth://street?camera=roof", "synth://street?fast=1"])
 def test_a_street_that_cannot_be_is_one_sentence(uri):
-    with pytest.raises(SourceError, match="camera|setting"):
+    with pytest.raises(SourceError, match=r"camera|setting"):
         open_source("left", SourceConfig(uri=uri), SIZE)
 
 
