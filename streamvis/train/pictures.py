@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamvis.errors import ConfigError
 from streamvis.source.drive import Drive
+from streamvis.source.video import VideoSource
 from streamvis.train.config import DataConfig
 from streamvis.types import CLASSES
 
-MAX_SIDE_PX = 640  # larger frames are scaled down once: views are smaller still
+MAX_SIDE_PX = 640  # pictures are held no larger: views are smaller still
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,10 @@ def _load_coco(folder: Path, entry: DataConfig) -> Iterator[Picture]:
         if bgr is None:
             raise ConfigError(f"{folder}: cannot read images/{image['file_name']}")
         weight = entry.weight * entry.source_weights.get(image["source"], 1.0)
+        scale = min(1.0, MAX_SIDE_PX / max(bgr.shape[:2]))
+        bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-        yield _picture(rgb, boxes[image["id"]], image["labelled"], weight)
+        yield _picture(rgb, scale, boxes[image["id"]], image["labelled"], weight)
 
 
 def _load_drive(folder: Path, entry: DataConfig) -> Iterator[Picture]:
@@ -63,31 +65,38 @@ def _load_drive(folder: Path, entry: DataConfig) -> Iterator[Picture]:
     ids = {(image["camera"], image["frame_index"]): image["id"] for image in data["images"]}
     drive = Drive(folder)
     for camera in drive.cameras:
-        for index, rgb in _video_frames(drive.video_path(camera), entry.every):
+        for index, rgb, scale in _video_frames(drive.video_path(camera), entry.every):
             if (camera, index) in ids:
-                yield _picture(rgb, boxes[ids[camera, index]], CLASSES, entry.weight)
+                yield _picture(rgb, scale, boxes[ids[camera, index]], CLASSES, entry.weight)
 
 
 def _load_video(path: Path, entry: DataConfig) -> Iterator[Picture]:
-    for _, rgb in _video_frames(path, entry.every):
-        yield _picture(rgb, [], (), entry.weight)
+    for _, rgb, scale in _video_frames(path, entry.every):
+        yield _picture(rgb, scale, [], (), entry.weight)
 
 
-def _video_frames(path: Path, every: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+def _video_frames(path: Path, every: int) -> Iterator[tuple[int, NDArray[np.uint8], float]]:
+    """Each n-th frame: its index, the picture, and its scale."""
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such video; check `data` and STREAMVIS_TRAIN_DATA")
-    with av.open(str(path)) as container:
-        for index, frame in enumerate(container.decode(video=0)):
-            if index % every == 0:
-                yield index, frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    video = VideoSource(path, "", (MAX_SIDE_PX, MAX_SIDE_PX))
+    while video.grab() is not None:
+        frame = video.retrieve(t_ingest_ns=0)
+        if frame is not None and frame.index % every == 0:
+            width, height = frame.letterbox.content_size
+            scale = 1 / max(frame.letterbox.to_source_scale)
+            yield frame.index, frame.image[:height, :width].copy(), scale
+    video.close()
 
 
 def _picture(
-    rgb: NDArray[np.uint8], rows: list[dict[str, Any]], labelled: Sequence[str], weight: float
+    rgb: NDArray[np.uint8],
+    scale: float,
+    rows: list[dict[str, Any]],
+    labelled: Sequence[str],
+    weight: float,
 ) -> Picture:
-    scale = min(1.0, MAX_SIDE_PX / max(rgb.shape[:2]))
-    if scale < 1:
-        rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    """`rows` are in the pixels of the picture before it was scaled."""
     xywh = np.array([row["bbox"] for row in rows], np.float32).reshape(-1, 4) * scale
     return Picture(
         image=rgb,
