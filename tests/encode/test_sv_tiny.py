@@ -108,7 +108,7 @@ def test_bf16_stays_close_to_fp32(network: SvTiny) -> None:
 
 @torch.inference_mode()
 def test_most_work_is_local(network: SvTiny) -> None:
-    """The promise that reuse will cash in: at least 75 % of the multiplications are per tile."""
+    """The promise that reuse will cash in: at least 80 % of the multiplications are per tile."""
     macs = {"local": 0, "dense": 0}
 
     def count(name: str) -> object:
