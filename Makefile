@@ -23,7 +23,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "streamvis needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
-	  || { echo "cannot make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	  || { rm -rf $(VENV); echo "cannot make $(VENV); on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
 	@echo "Installing streamvis into $(VENV) (PyTorch is large: one to a few minutes) ..."

@@ -24,9 +24,10 @@ import numpy as np
 import psutil
 import ray
 
-from streamvis.front import CameraFront
+from streamvis.encode.config import EncoderConfig
+from streamvis.front import build_front
 from streamvis.runtime.tile_link import BackLink, FrontLink
-from streamvis.tiling.grid import TileGrid
+from streamvis.tiling.config import TilingConfig
 from streamvis.types import CaptureTime, Feedback, Frame, LetterBox, TilePacket
 
 WIDTH, HEIGHT = 640, 384
@@ -36,7 +37,8 @@ def make_packet() -> TilePacket:
     image = np.random.default_rng(0).integers(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
     box = LetterBox(WIDTH, HEIGHT, WIDTH, HEIGHT)
     frame = Frame("cam", 0, image, box, 0, Fraction(1, 30), CaptureTime(0, "none", 0), 0, 0)
-    return CameraFront(TileGrid.over(WIDTH, HEIGHT, 64)).step(frame, Feedback())
+    front = build_front(EncoderConfig(input_size=(WIDTH, HEIGHT)), TilingConfig())
+    return front.step(frame, Feedback())
 
 
 def serve_zmq(endpoint: str) -> None:

@@ -86,6 +86,13 @@ class PerceptionBack:
         ]
         return results, feedback | {p.camera: self._feedback(p) for p in accepted}
 
+    def warm_up(self, num_pictures: int) -> None:
+        """Run one batch of this size on grey, so that the first frames do not pay for what the
+        libraries prepare at their first call. Leaves no trace."""
+        height, width, _ = self._grid.picture_shape
+        images = torch.full((num_pictures, height, width, 3), 114, dtype=torch.uint8)
+        self._detector.detect(images, self._encoder.encode_full(images))
+
     def picture(self, camera: str) -> np.ndarray:
         """The camera's canvas, uint8 [H, W, 3] RGB; read it before the next step."""
         return self._cameras[camera].canvas.image

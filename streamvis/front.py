@@ -6,7 +6,8 @@ import time
 from dataclasses import replace
 
 from streamvis.encode.config import EncoderConfig
-from streamvis.tiling.gate import DenseGate
+from streamvis.tiling.config import TilingConfig
+from streamvis.tiling.gate import DenseGate, build_gate
 from streamvis.tiling.grid import TileGrid
 from streamvis.types import Feedback, Frame, SourceCounts, TilePacket
 
@@ -19,9 +20,9 @@ class CameraFront:
     takes, and what it never saw follows from the frame numbers.
     """
 
-    def __init__(self, grid: TileGrid) -> None:
+    def __init__(self, grid: TileGrid, gate: DenseGate) -> None:
         self._grid = grid
-        self._gate = DenseGate(grid)
+        self._gate = gate
         self._seq = 0
 
     def step(self, frame: Frame, feedback: Feedback) -> TilePacket:
@@ -57,6 +58,7 @@ class CameraFront:
         return replace(seen, lost_policy=dropped)
 
 
-def build_front(encoder: EncoderConfig) -> CameraFront:
+def build_front(encoder: EncoderConfig, tiling: TilingConfig) -> CameraFront:
     """The front for cameras of this encoder: it cuts the encoder's input into its tiles."""
-    return CameraFront(TileGrid.over(*encoder.input_size, encoder.tile_px))
+    grid = TileGrid.over(*encoder.input_size, encoder.tile_px)
+    return CameraFront(grid, build_gate(tiling, grid))

@@ -30,8 +30,9 @@ class Pipeline:
     """Steps all cameras through every stage. Not thread-safe."""
 
     def __init__(self, config: PipelineConfig, cameras: Sequence[str], outlet: Outlet, epoch: str):
-        self._fronts = {camera: build_front(config.encoder) for camera in cameras}
+        self._fronts = {camera: build_front(config.encoder, config.tiling) for camera in cameras}
         self._back = build_back(config.encoder, config.detector, config.tracker, epoch)
+        self._back.warm_up(len(cameras))
         self._outlet = outlet
         self._with_pictures = config.mosaic is not None
         self._feedback = {camera: Feedback() for camera in cameras}
@@ -54,6 +55,6 @@ def publish(
     """Send the results out, and the pictures they are for if somebody draws them."""
     for result in results:
         outlet.send(result)
-        if with_pictures:
-            jpeg = encode_jpeg(back.picture(result.camera))
-            outlet.send_image(result.camera, result.frame_index, jpeg)
+    for result in results if with_pictures else ():
+        jpeg = encode_jpeg(back.picture(result.camera))
+        outlet.send_image(result.camera, result.frame_index, jpeg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -32,10 +33,21 @@ class RuntimeConfig(ConfigModel):
 
     kind: RuntimeKind = Field(default="ray", description="Ray actors, or one local process")
     workers: int = Field(default=1, ge=1, description="Encoder workers; cameras are shared out")
-    gpus_per_worker: float = Field(default=0, ge=0, description="Whole GPUs, or a fraction of one")
+    gpus_per_worker: float | None = Field(
+        default=None,
+        ge=0,
+        description="Whole GPUs or a fraction of one; an even share if not given",
+    )
     batch_window: DurationNs = Field(
         default=4_000_000, description="How long a live batch waits for the other cameras"
     )
+
+    @field_validator("gpus_per_worker")
+    @classmethod
+    def _whole_or_fraction(cls, count: float | None) -> float | None:
+        if count is not None and count > 1 and count != int(count):
+            raise ValueError(f"more than one GPU must be a whole number, got {count:g}")
+        return count
 
 
 class MosaicConfig(ConfigModel):
@@ -43,6 +55,13 @@ class MosaicConfig(ConfigModel):
 
     path: LocalPath
     fps: float | None = Field(default=None, gt=0, description="The fastest camera's, if not given")
+
+    @field_validator("path")
+    @classmethod
+    def _is_mp4(cls, path: Path) -> Path:
+        if path.suffix != ".mp4":
+            raise ValueError(f"a film is an .mp4 file, got {path.name}")
+        return path
 
 
 class OutputConfig(ConfigModel):

@@ -267,8 +267,8 @@ class Ledger:
     def __post_init__(self) -> None:
         if set(self.lost) != set(LOSS_STAGES):
             raise ValueError(f"lost must have the keys {LOSS_STAGES}, got {sorted(self.lost)}")
-        total = sum(self.lost.values()) + self.in_flight + self.published
-        if total != self.source_frames:
+        counts = [*self.lost.values(), self.in_flight, self.published]
+        if sum(counts) != self.source_frames or min(counts) < 0:
             raise ValueError(f"the ledger does not add up: {self}")
 
 
@@ -304,9 +304,3 @@ class FrameResult:
 
     def __post_init__(self) -> None:
         _check("embedding", self.embedding, np.float32, (None,))
-
-    @property
-    def latency_ms(self) -> float:
-        """From ingest to the last stage, milliseconds."""
-        stamps = self.stamps_ns
-        return (max(stamps.values()) - stamps["ingest"]) / 1e6

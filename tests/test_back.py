@@ -15,6 +15,7 @@ from streamvis.front import build_front
 from streamvis.pipeline import Pipeline
 from streamvis.source.config import SourceConfig
 from streamvis.source.open import open_source
+from streamvis.tiling.config import TilingConfig
 from streamvis.topology import PipelineConfig
 from streamvis.track.config import TrackerConfig
 from streamvis.types import Feedback, Frame
@@ -29,7 +30,7 @@ def back() -> PerceptionBack:
 
 
 def packets(camera: str, count: int):
-    front = build_front(ENCODER)
+    front = build_front(ENCODER, TilingConfig())
     return [front.step(make_frame(i, camera, (128, 64)), Feedback()) for i in range(count)]
 
 
@@ -66,7 +67,7 @@ def test_a_p_packet_gives_what_the_dense_encoder_gives_on_the_canvas(back):
     mixed = make_frame(0, "whole", (128, 64)).image.copy()
     mixed[:, 64:] = make_frame(1, "whole", (128, 64)).image[:, 64:]
     frame = replace(make_frame(0, "whole", (128, 64)), image=mixed)
-    (whole,), _ = back.step([build_front(ENCODER).step(frame, Feedback())])
+    (whole,), _ = back.step([build_front(ENCODER, TilingConfig()).step(frame, Feedback())])
     assert np.array_equal(result.embedding, whole.embedding)
     assert result.tiles.encoded == 1
     assert result.tiles.total == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
@@ -69,6 +70,10 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, "missing", "bad", f"pip install {name}")
 
 
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
 def _cpu() -> Iterator[Finding]:
     cores = len(os.sched_getaffinity(0))
     few = "one core: decoding and encoding take turns; expect a third of the figures in the README"
@@ -91,6 +96,8 @@ def _cpu_flags() -> set[str]:
 
 
 def _gpu() -> Iterator[Finding]:
+    if not _has("torch"):
+        return
     import torch
 
     if torch.cuda.is_available():
@@ -100,6 +107,8 @@ def _gpu() -> Iterator[Finding]:
 
 
 def _codecs() -> Iterator[Finding]:
+    if not _has("av"):
+        return
     import av
 
     decoders = dict.fromkeys(("h264", "hevc", "vp9"), "such videos cannot be read")

@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.console import Console
 
 from streamvis.cli import doctor, run, schema, synth, tap, train, validate
+from streamvis.cli.options import print_error
 from streamvis.errors import StreamvisError
 
 app = typer.Typer(
@@ -35,9 +35,7 @@ def main() -> None:
     try:
         app()
     except StreamvisError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"[bold red]error:[/] {error}", markup=True
-        )
+        print_error(error)
         sys.exit(error.exit_code)
 
 

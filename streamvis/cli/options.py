@@ -1,4 +1,4 @@
-"""Arguments that several verbs share."""
+"""Arguments that several verbs share, and the one way errors are shown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
+from streamvis.errors import StreamvisError
 
 PipelinePath = Annotated[
     Path, typer.Argument(metavar="PIPELINE", help="The pipeline's YAML file.", show_default=False)
@@ -14,3 +17,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one value, e.g. sources.front.uri=x"),
 ]
+
+
+def print_error(error: StreamvisError) -> None:
+    """One line on stderr, as it is: square brackets in a path are not markup."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("error:", style="bold red", end=" ")
+    console.print(str(error), markup=False)

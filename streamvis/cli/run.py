@@ -17,7 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from streamvis.cli.options import Overrides, PipelinePath
+from streamvis.cli.options import Overrides, PipelinePath, print_error
 from streamvis.config.load import load_config
 from streamvis.errors import OutputError
 from streamvis.runtime.ledger import CameraStatus
@@ -159,10 +159,8 @@ def _report(result: RunSummary, was_stopped: bool) -> None:
     if result.film:
         console.print(f"film:  {_short(result.film)}")
         console.print(f"still: {_short(result.film.with_suffix('.png'))}")
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
     for problem in result.problems:
-        errors.print("error:", style="bold red", end=" ")
-        errors.print(str(problem), markup=False)
+        print_error(problem)
 
 
 def _short(path: Path) -> Path:
@@ -172,10 +170,13 @@ def _short(path: Path) -> Path:
 
 
 def _check_writable(path: Path) -> None:
+    is_new = not path.exists()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a"):
             pass
+        if is_new:
+            path.unlink()
     except OSError as error:
         raise OutputError(
             f"{path}: cannot write the summary there ({error.strerror}); give another --summary"

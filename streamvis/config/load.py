@@ -65,7 +65,10 @@ def _read_mapping(path: Path, at: Key, places: dict[Key, _Place], depth: int) ->
         raise ConfigError(_explain_yaml(error, path)) from None
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}: expected a mapping of keys, found none")
-    return _Reader(path, places, depth).mapping(root, at)
+    try:
+        return _Reader(path, places, depth).mapping(root, at)
+    except RecursionError:
+        raise ConfigError(f"{path}: an alias (*) refers to itself; remove it") from None
 
 
 class _Reader:
@@ -108,7 +111,12 @@ class _Reader:
             return self.mapping(node, at)
         if isinstance(node, yaml.SequenceNode):
             return [self._value(item, (*at, i)) for i, item in enumerate(node.value)]
-        value = yaml.SafeLoader("").construct_object(node)
+        try:
+            value = yaml.SafeLoader("").construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            raise ConfigError(
+                f"{self._places[at]}: {_dotted(at)}: {node.value!r} is not a plain value; quote it"
+            ) from None
         return self._expand(value, at) if isinstance(value, str) else value
 
     def _expand(self, text: str, at: Key) -> Located:
@@ -148,7 +156,7 @@ def _apply_override(data: dict[str, Any], text: str, places: dict[Key, _Place]) 
         raise ConfigError(f"--set takes key.path=value, got {text!r}")
     try:
         value = _located(yaml.safe_load(raw))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ConfigError(f"--set {dotted}: {raw!r} is not a YAML value; quote it") from None
     target: Any = data
     for depth, key in enumerate(keys[:-1]):

@@ -80,7 +80,7 @@ def _open(path: Path, threads: int | None) -> Any:
         import onnxruntime
     except ImportError:
         raise WeightsError(
-            "an ONNX detector needs onnxruntime; install it with `pip install streamvis[onnx]`"
+            "an ONNX detector needs onnxruntime; install it: `.venv/bin/pip install onnxruntime`"
         ) from None
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such model file; check the detector's `onnx`")
@@ -89,7 +89,7 @@ def _open(path: Path, threads: int | None) -> Any:
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        return onnxruntime.InferenceSession(str(path), options)
+        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes live in a private module
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path}: not a model onnxruntime can load ({reason})") from None

@@ -34,7 +34,7 @@ class EncoderConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _check(self) -> EncoderConfig:
-        if self.name != "sv_tiny" and not self.name.removeprefix("timm/") != self.name:
+        if self.name != "sv_tiny" and not self.name.startswith("timm/"):
             raise ValueError(f"name must be sv_tiny or timm/<name>, got {self.name!r}")
         width, height = self.input_size
         if min(width, height) < TILE_PX or width % TILE_PX or height % TILE_PX:

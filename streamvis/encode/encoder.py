@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from streamvis.encode.config import EncoderConfig
-from streamvis.errors import WeightsError
+from streamvis.errors import ConfigError
 from streamvis.types import ModelId
 
 
@@ -51,7 +51,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
 def choose_device(name: str) -> torch.device:
     has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:
-        raise WeightsError("encoder.device is cuda, but torch sees no GPU here; use auto or cpu")
+        raise ConfigError("encoder.device is cuda, but torch sees no GPU here; use auto or cpu")
     return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
 
 

@@ -20,6 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from streamvis.encode.config import TILE_PX
 from streamvis.encode.sv_tiny import SvTinyArch
 from streamvis.errors import WeightsError
 from streamvis.types import CLASSES, ModelId
@@ -78,6 +79,12 @@ def load_bundle(path: Path | None = None) -> Bundle:
         raise WeightsError(
             f"{path}: its hash is not the one in {path.with_suffix('.json').name}: "
             "the file is damaged or replaced; copy both files again"
+        )
+    if manifest.arch.tile_px != TILE_PX or manifest.classes != CLASSES:
+        raise WeightsError(
+            f"{path.with_suffix('.json')}: made for {manifest.arch.tile_px} px tiles and "
+            f"{len(manifest.classes)} classes; this version runs {TILE_PX} px tiles and the "
+            f"classes {', '.join(CLASSES)}"
         )
     try:
         tensors = load_tensors(data)

@@ -27,7 +27,7 @@ class PublishConfig(ConfigModel):
         default=64, ge=1, description="Messages queued for a subscriber that reads too slowly."
     )
     heartbeat: DurationNs = Field(
-        default=1_000_000_000, gt=0, description="Time between heartbeats."
+        default=1_000_000_000, gt=0, le=1_000_000_000, description="Time between heartbeats."
     )
     sync_tolerance: DurationNs = Field(
         default=60_000_000, ge=0, description="Capture times this close show the same moment."

@@ -9,7 +9,6 @@ from streamvis.runtime.feed import CameraFeed
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.runtime.tile_link import FrontLink
-from streamvis.source.base import CameraInfo
 from streamvis.source.open import open_source
 from streamvis.topology import PipelineConfig
 from streamvis.types import Feedback, Frame
@@ -24,20 +23,19 @@ class CameraLoop:
         self._config = config
         self._camera = camera
         self._endpoint = endpoint
-        self._front = build_front(config.encoder)
+        self._front = build_front(config.encoder, config.tiling)
         self._inbox: Inbox[Frame] = Inbox([camera], config.clock)
         self._feed: CameraFeed | None = None
         self._aborting = threading.Event()
         self._has_started = False
         self._is_drained = False
 
-    def open(self) -> CameraInfo:
+    def open(self) -> None:
         """Open the source; raises SourceError."""
         source = open_source(
             self._camera, self._config.sources[self._camera], self._config.encoder.input_size
         )
         self._feed = CameraFeed(self._camera, source, self._config.clock, self._inbox)
-        return source.info
 
     def run(self, start_ns: int) -> None:
         """Until the source is over or `stop` is called; `report` says how it ended."""

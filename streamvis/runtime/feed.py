@@ -73,8 +73,8 @@ class CameraFeed:
             log.exception("camera %s broke off", self._camera)
             self._error = error
         finally:
-            self._source.close()
             self._inbox.close(self._camera)
+            self._source.close()
 
     def _step(self) -> bool:
         media_ns = self._source.grab()

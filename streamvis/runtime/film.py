@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from streamvis.client import DetMessage, ImgMessage, Subscriber
-from streamvis.errors import OutputError, WireError
+from streamvis.errors import OutputError
 from streamvis.render.mosaic_video import MosaicVideo
 from streamvis.topology import PipelineConfig
 
@@ -43,7 +43,7 @@ class Film:
                 for message in messages:
                     self._see(message)
             self.num_frames = self._video.close()
-        except (OutputError, WireError) as error:
+        except Exception as error:  # whatever it is, the film must not look finished
             self.error = OutputError(f"the film was given up: {error}")
             self._video.discard()
 

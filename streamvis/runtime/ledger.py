@@ -163,10 +163,10 @@ class _CameraBook:
         )
 
     def _ledger(self) -> Ledger:
-        """While a camera runs its newest result knows best, once it is over its own report:
-        then nothing waits between its threads any more."""
+        """While a camera runs its newest result knows best, once it ended by itself its own
+        report: then nothing waits between its threads any more."""
         frames, lost = self._newest.source_frames, dict(self._newest.lost)
-        if self.report.is_over:
+        if self.report.is_over and self.report.state != "crashed":
             counts = self.report.counts
             frames = max(frames, counts.frames)
             lost["source"] = counts.lost_source

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import GetTimeoutError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from streamvis.errors import RuntimeStartError, SourceError, StreamvisError
@@ -96,7 +96,7 @@ class RayEngine:
         for call in done:
             try:
                 self._reports[calls[call]] = ray.get(call)
-            except RayActorError:
+            except RayError:
                 self._lose_camera(calls[call], "its process died")
         return list(self._reports.values())
 
@@ -113,7 +113,7 @@ class RayEngine:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         # Threads beside `run`: control calls must get through while it runs.
         options = {"num_cpus": 0, "max_concurrency": 4, "scheduling_strategy": here}
-        worker_class = ray.remote(EncoderActor).options(num_gpus=runtime.gpus_per_worker, **options)
+        worker_class = ray.remote(EncoderActor).options(num_gpus=self._gpu_share(), **options)
         camera_class = ray.remote(CameraLoop).options(**options)
         for number in range(runtime.workers):
             worker = worker_class.remote(
@@ -124,6 +124,20 @@ class RayEngine:
             endpoint = self._tiles_endpoint(self._worker_of(name))
             self._cameras[name] = camera_class.remote(self._config, name, endpoint)
 
+    def _gpu_share(self) -> float:
+        """GPUs of one worker: what the config says, else an even share of those that are free."""
+        runtime = self._config.runtime
+        free = float(ray.available_resources().get("GPU", 0.0))  # type: ignore[no-untyped-call]
+        wanted = runtime.gpus_per_worker
+        if wanted is None:
+            return min(1.0, free / runtime.workers)
+        if wanted * runtime.workers > free:
+            raise RuntimeStartError(
+                f"{runtime.workers} x {wanted:g} GPUs are wanted and {free:g} are free here; "
+                "lower runtime.gpus_per_worker or runtime.workers"
+            )
+        return wanted
+
     def _worker_of(self, camera: str) -> int:
         return list(self._config.sources).index(camera) % self._config.runtime.workers
 
@@ -133,8 +147,9 @@ class RayEngine:
     def _await_camera(self, name: str, call: Any, should_stop: ShouldStop) -> None:
         try:
             _await(call, should_stop)
-        except SourceError as error:
-            self._reports[name] = CameraReport(name, error.state, error=str(error))
+        except (SourceError, RuntimeStartError) as error:
+            state = getattr(error, "state", "crashed")
+            self._reports[name] = CameraReport(name, state, error=str(error))
             ray.kill(self._cameras.pop(name))
 
     def _finish(self, call: Any, name: str) -> None:
@@ -209,10 +224,17 @@ def _await(call: Any, should_stop: ShouldStop) -> Any:
             if should_stop():
                 raise Stopped from None
         except RayTaskError as error:
-            raise error.cause from None
-        except RayActorError as error:
+            raise _as_ours(error.cause) from None
+        except RayError as error:
             reason = str(error).strip().splitlines()[-1]
             raise RuntimeStartError(
                 f"a process died while starting ({reason}); check free memory, "
                 "or run with --runtime local"
             ) from None
+
+
+def _as_ours(cause: Exception) -> StreamvisError:
+    """An error of a remote `open`: ours as it is, any other with its name."""
+    if isinstance(cause, StreamvisError):
+        return cause
+    return RuntimeStartError(f"a process could not start: {cause!r}")

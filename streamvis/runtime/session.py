@@ -6,13 +6,13 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import zmq
 
-from streamvis.errors import OutputError, RuntimeStartError, SourceError, StreamvisError
+from streamvis.errors import RuntimeStartError, SourceError, StreamvisError
 from streamvis.publish.heartbeat import Heart
 from streamvis.publish.proxy import Proxy
 from streamvis.publish.sync import SyncJoiner
@@ -68,6 +68,9 @@ class Session:
         """`wait_subscribers`, if given, beats the pipeline file's."""
         self._config = config
         self._began_ns = time.monotonic_ns()
+        self._start_ns: int | None = None  # of the first frame's release
+        self._film: Film | None = None
+        self._problems: list[StreamvisError] = []
         origin = Origin.here(config.name)
         publish = config.publish
         cameras = list(config.sources)
@@ -92,28 +95,40 @@ class Session:
         running or stopping. Raises StreamvisError if the run as a whole is not possible.
         """
         on_status = on_status or _say_nothing
-        with _run_folder() as folder, self._proxy(folder) as proxy:
-            film = Film(self._config, proxy.address) if self._config.mosaic else None
-            if film:
-                film.start()
+        with ExitStack() as stack:  # undone from the last line to the first, whatever happens
+            folder = stack.enter_context(_run_folder())
+            stack.callback(self._join_film)
+            proxy = stack.enter_context(self._proxy(folder))
+            self._start_film(proxy.address)
             engine = _make_engine(self._config, proxy.backend, folder)
-            try:
-                on_status("loading", proxy.address)
-                engine.open(should_stop)
-                self._note_cameras(engine)
-                self._wait_for_subscribers(proxy, on_status, should_stop)
-                start_ns = time.monotonic_ns()
-                engine.start()
-                self._watch(engine, proxy, on_status, should_stop)
-            except Stopped:
-                start_ns = time.monotonic_ns()
-            finally:
-                self._note_cameras(engine)
-                engine.close()
-                proxy.stop()
-                if film:
-                    film.join()
-        return self._summary(proxy.address, start_ns, film)
+            stack.callback(engine.close)
+            stack.callback(self._note_cameras, engine)
+            with suppress(Stopped):
+                self._drive(engine, proxy, on_status, should_stop)
+        return self._summary(proxy.address)
+
+    def _drive(
+        self, engine: Engine, proxy: Proxy, on_status: OnStatus, should_stop: ShouldStop
+    ) -> None:
+        on_status("loading", proxy.address)
+        engine.open(should_stop)
+        self._note_cameras(engine)
+        self._wait_for_subscribers(proxy, on_status, should_stop)
+        self._start_ns = time.monotonic_ns()
+        engine.start()
+        try:
+            self._watch(engine, proxy, on_status, should_stop)
+        except RuntimeStartError as error:  # it ran: what it did is still worth telling
+            self._problems.append(error)
+
+    def _start_film(self, address: str) -> None:
+        if self._config.mosaic:
+            self._film = Film(self._config, address)
+            self._film.start()
+
+    def _join_film(self) -> None:
+        if self._film:
+            self._film.join()
 
     def _proxy(self, folder: Path) -> Proxy:
         return Proxy(
@@ -133,8 +148,7 @@ class Session:
     ) -> None:
         deadline: float | None = None
         while not engine.wait(_POLL_S):
-            if not proxy.is_running:
-                raise RuntimeStartError("the proxy ended; see the log above, and report it")
+            _check_alive(proxy)
             self._note_cameras(engine)
             on_status("stopping" if deadline else "running", proxy.address)
             if deadline is None and should_stop():
@@ -155,37 +169,42 @@ class Session:
         should_stop: ShouldStop,
     ) -> None:
         while not proxy.wait_for_subscribers(self._num_wanted, _POLL_S):
+            _check_alive(proxy)
             on_status("waiting", proxy.address)
             if should_stop():
                 raise Stopped
 
-    def _summary(self, address: str, start_ns: int, film: Film | None) -> RunSummary:
-        config = self._config
+    def _summary(self, address: str) -> RunSummary:
+        config, film = self._config, self._film
+        first_ns, began_ns = self.ledger.first_result_ns, self._began_ns
         cameras = self.ledger.status()
-        first_ns = self.ledger.first_result_ns
+        self._problems.extend(
+            SourceError(f"camera {status.camera}: {status.error}", status.state)
+            for status in cameras
+            if status.is_failed
+        )
+        if film and film.error:
+            self._problems.append(film.error)
         return RunSummary(
             name=config.name,
             address=address,
             clock=config.clock,
             runtime=config.runtime.kind,
             cameras=cameras,
-            duration_s=(time.monotonic_ns() - start_ns) / 1e9,
-            start_to_first_result_s=(first_ns - self._began_ns) / 1e9 if first_ns else None,
+            duration_s=(time.monotonic_ns() - (self._start_ns or time.monotonic_ns())) / 1e9,
+            start_to_first_result_s=(first_ns - began_ns) / 1e9 if first_ns else None,
             film=config.mosaic.path if config.mosaic and film and film.num_frames else None,
-            problems=list(_problems(cameras, film)),
+            problems=self._problems,
         )
+
+
+def _check_alive(proxy: Proxy) -> None:
+    if not proxy.is_running:
+        raise RuntimeStartError("the proxy ended; see the log above, and report it")
 
 
 def _say_nothing(phase: str, address: str) -> None:
     del phase, address
-
-
-def _problems(cameras: list[CameraStatus], film: Film | None) -> Iterator[StreamvisError]:
-    for status in cameras:
-        if status.is_failed:
-            yield SourceError(f"camera {status.camera}: {status.error}", status.state)
-    if film and film.error:
-        yield OutputError(str(film.error))
 
 
 def _make_engine(config: PipelineConfig, results_endpoint: str, folder: Path) -> Engine:

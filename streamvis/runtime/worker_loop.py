@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
@@ -9,6 +10,7 @@ from queue import Empty, SimpleQueue
 import zmq
 
 from streamvis.back import PerceptionBack, build_back
+from streamvis.encode.config import EncoderConfig
 from streamvis.pipeline import publish
 from streamvis.publish.publisher import Publisher
 from streamvis.runtime.rounds import Rounds
@@ -39,8 +41,9 @@ class WorkerLoop:
             is_lossless=config.clock == "replay",
         )
         self._back: PerceptionBack = build_back(
-            config.encoder, config.detector, config.tracker, self._publisher.epoch
+            _share_cores(config), config.detector, config.tracker, self._publisher.epoch
         )
+        self._back.warm_up(-(-len(config.sources) // config.runtime.workers))
         self._link = BackLink(self._tiles_endpoint)
 
     def run(self, cameras: Sequence[str]) -> None:
@@ -89,3 +92,10 @@ class WorkerLoop:
                 self._rounds.close(self._given_up.get_nowait())
             except Empty:
                 return
+
+
+def _share_cores(config: PipelineConfig) -> EncoderConfig:
+    """The workers of one host share its cores, unless the config says how many threads each."""
+    cores = len(os.sched_getaffinity(0))
+    threads = config.encoder.threads or max(1, cores // config.runtime.workers)
+    return config.encoder.model_copy(update={"threads": threads})

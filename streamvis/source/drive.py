@@ -19,15 +19,10 @@ CAPTURE_UNCERTAINTY_NS = 1_000_000
 
 
 class RigCamera(BaseModel):
-    """One camera of rig.json. Keys we do not use may be there."""
+    """What is read of one camera; other keys may be there."""
 
     file: str
-    width: int | None = None  # px
-    height: int | None = None
-    fps: float | None = None
-    intrinsics: dict[str, float] = {}  # fx, fy, cx, cy, px
     capture_ns: list[int] | None = None  # Unix ns, one per frame
-    poses: list[dict[str, Any]] | None = None  # of the camera in the world, one per frame
 
 
 class Drive:
@@ -59,11 +54,15 @@ def _read_rig(path: Path) -> dict[str, RigCamera]:
         ) from None
     except ValueError as error:
         raise SourceError(f"{path}: not valid JSON ({error}); fix or export it again") from None
-    if not isinstance(data, dict) or not data:
-        raise SourceError(f"{path}: expected a mapping of camera names, found none")
+    if not isinstance(data, dict) or not all(isinstance(value, dict) for value in data.values()):
+        raise SourceError(f"{path}: expected a mapping of camera names to their facts")
+    return {name: _read_camera(path, name, value) for name, value in data.items()}
+
+
+def _read_camera(path: Path, name: str, value: dict[str, Any]) -> RigCamera:
     try:
-        return {name: RigCamera.model_validate(value) for name, value in data.items()}
+        return RigCamera.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, [name, *first["loc"]]))
         raise SourceError(f"{path}: {where}: {first['msg']}") from None

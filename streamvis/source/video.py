@@ -56,6 +56,12 @@ class VideoSource:
             self._held = next(self._packets, None)
             if self._held is None or self._held.size == 0:
                 raise SourceError(f"{path}: it has no video frames; record it again", "empty")
+            if self._held.pts is None and self._held.dts is None:
+                raise SourceError(
+                    f"{path}: its frames carry no time; put it into a container: "
+                    f"ffmpeg -i {path.name} -c copy {path.stem}.mp4",
+                    "no_timestamps",
+                )
         except SourceError:
             self._container.close()
             raise

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamvis.tiling.config import TilingConfig
 from streamvis.tiling.grid import TileGrid
 from streamvis.types import Feedback, Frame, TilePlan
+
+
+def build_gate(config: TilingConfig, grid: TileGrid) -> DenseGate:
+    """The gate of a policy."""
+    assert config.policy == "off", "the only policy so far"
+    return DenseGate(grid)
 
 
 class DenseGate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import pytest
 from conftest import write_clip
 
@@ -74,6 +76,9 @@ CONFIG_MISTAKES = {
     "camera name": (["sources={a/b: {uri: a.mp4}}"], ["cannot be a name"]),
     "live url": (["sources.a.uri=rtsp://cam/1"], ["rtsp:// is not read yet"]),
     "replay on two workers": (["runtime.workers=2"], ["set workers: 1"]),
+    "film without .mp4": (["outputs=[{mosaic: film}]"], ["a film is an .mp4 file"]),
+    "one and a half GPUs": (["runtime.gpus_per_worker=1.5"], ["must be a whole number"]),
+    "no YAML value": (["name=2024-99-99"], ["quote it"]),
     "not key=value": (["clock"], ["key.path=value"]),
 }
 
@@ -95,6 +100,46 @@ def test_no_such_pipeline_file(tmp_path):
     check(streamvis("run", tmp_path / "no.yaml"), 2, "cannot read this file")
 
 
+def test_yaml_that_is_none(pipeline):
+    text = pipeline.read_text()
+    for value, hint in (("!secret x", "plain value"), ("&a [*a]", "refers to itself")):
+        pipeline.write_text(text.replace("name: test", f"name: {value}"))
+        check(streamvis("validate", pipeline), 2, str(pipeline), hint)
+
+
+def bad_videos(folder: Path) -> dict[str, str]:
+    """Files that are no video to us, and what must be said of each."""
+    whole = (folder / "a.mp4").read_bytes()
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("not a video " * 100)
+    (folder / "cut.mp4").write_bytes(whole[:100])
+    with av.open(str(folder / "a.mp4")) as source, av.open(str(folder / "raw.h264"), "w") as raw:
+        stream = raw.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                raw.mux(packet)
+    return {
+        "no.mp4": "no such file",
+        "empty.mp4": "is empty",
+        "text.mp4": "not a video",
+        "cut.mp4": "cut.mp4",
+        "raw.h264": "carry no time",
+    }
+
+
+def test_every_bad_video_is_told_at_once_and_the_good_camera_goes_on(pipeline, tmp_path):
+    hints = bad_videos(tmp_path)
+    sources = [f"sources.bad{i}.uri={tmp_path / name}" for i, name in enumerate(hints)]
+    summary = tmp_path / "s.json"
+    args = [arg for source in sources for arg in ("--set", source)]
+    done = streamvis("run", pipeline, *args, "--summary", summary)
+    check(done, 3, *hints.values())
+    cameras = json.loads(summary.read_text())["cameras"]
+    assert cameras.pop("a")["published"] == 6
+    assert {camera["published"] for camera in cameras.values()} == {0}
+
+
 def test_a_port_in_use_is_named(pipeline):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -112,6 +157,11 @@ def test_damaged_weights(pipeline, tmp_path):
     data[-1] ^= 255
     own.write_bytes(data)
     check(streamvis("run", pipeline, "--set", f"encoder.weights={own}"), 4, "hash", "copy")
+    manifest = json.loads(own.with_suffix(".json").read_text())
+    manifest["sha256"] = hashlib.sha256(data).hexdigest()
+    manifest["arch"]["channels"] = [32, 64, 96, 224]
+    own.with_suffix(".json").write_text(json.dumps(manifest))
+    check(streamvis("run", pipeline, "--set", f"encoder.weights={own}"), 4, "does not fit")
     own.unlink()
     check(streamvis("run", pipeline, "--set", f"encoder.weights={own}"), 4, "cannot read")
 
@@ -119,6 +169,11 @@ def test_damaged_weights(pipeline, tmp_path):
 def test_ray_that_cannot_start(pipeline):
     done = streamvis("run", pipeline, "--runtime", "ray", env={"RAY_ADDRESS": "127.0.0.1:1"})
     check(done, 7, "cannot join the Ray cluster at 127.0.0.1:1", "--runtime local")
+
+
+def test_a_gpu_that_is_not_there(pipeline):
+    done = streamvis("run", pipeline, "--runtime", "ray", "--set", "runtime.gpus_per_worker=64")
+    check(done, 7, "64 GPUs are wanted", "lower runtime.gpus_per_worker")
 
 
 def test_an_output_folder_that_cannot_be_written(pipeline, tmp_path):

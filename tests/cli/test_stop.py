@@ -28,8 +28,20 @@ def pipeline(tmp_path: Path) -> Path:
 
 def leftovers() -> set[str]:
     """Sockets, shared memory and run folders that streamvis or Ray may leave."""
-    folders = [*Path("/tmp").glob("sv-*"), *Path("/dev/shm").glob("*")]
+    folders = [*Path("/tmp").glob("sv-*"), *Path("/dev/shm").glob("plasma*")]
     return {str(path) for path in folders}
+
+
+def of_session(leader_pid: int) -> list[psutil.Process]:
+    """What lives of the session that `start` made, orphans included."""
+    return [process for process in psutil.process_iter() if is_in_session(process, leader_pid)]
+
+
+def is_in_session(process: psutil.Process, leader_pid: int) -> bool:
+    try:
+        return os.getsid(process.pid) == leader_pid
+    except ProcessLookupError:
+        return False
 
 
 def start(pipeline: Path, runtime: str) -> subprocess.Popen[str]:
@@ -62,11 +74,14 @@ def test_a_signal_ends_it_cleanly(pipeline, runtime, phase, number):
     process = start(pipeline, runtime)
     wait_for_phase(process, phase)
     children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(number)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does on Ctrl-C: every process gets it
+    else:
+        process.send_signal(number)
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output
     assert "stopped" in output
-    _, alive = psutil.wait_procs(children, timeout=10)
+    _, alive = psutil.wait_procs([*children, *of_session(process.pid)], timeout=10)
     assert not alive, f"left running: {alive}"
     assert leftovers() <= before
     assert not (pipeline.parent / "out").exists(), "its socket file is left"
@@ -122,4 +137,7 @@ def test_a_killed_worker_ends_the_run_with_one_sentence(pipeline):
     assert process.returncode == 7, output
     assert "worker 0: its process died" in output
     assert "Traceback" not in output
+    for camera in json.loads(pipeline.with_suffix(".json").read_text())["cameras"].values():
+        lost = sum(camera["lost"].values())
+        assert camera["source_frames"] == camera["published"] + lost
     assert leftovers() <= before

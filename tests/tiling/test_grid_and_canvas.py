@@ -10,6 +10,7 @@ from conftest import make_frame
 
 from streamvis.front import CameraFront
 from streamvis.tiling.canvas import Canvas
+from streamvis.tiling.gate import DenseGate
 from streamvis.tiling.grid import TileGrid
 from streamvis.types import Feedback, TilePlan
 
@@ -17,7 +18,7 @@ GRID = TileGrid(rows=2, cols=3, tile_px=32)
 
 
 def packets(count):
-    front = CameraFront(GRID)
+    front = CameraFront(GRID, DenseGate(GRID))
     return [front.step(make_frame(i, size=(96, 64)), Feedback()) for i in range(count)]
 
 
