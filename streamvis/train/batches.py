@@ -53,6 +53,7 @@ def load_batches(
     pictures: Sequence[Picture], config: TrainConfig, start: int
 ) -> DataLoader[tuple[View, Opinion]]:
     """Batches of views `start` to `config.views`: a resumed run goes on where it stopped."""
+    Teacher(config.teacher).check_view(config.view.size)  # told here, not in a worker process
     return DataLoader(
         Views(pictures, config),
         batch_size=config.batch,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamvis.detect.onnx_yolox import STRIDES, YoloxSession, to_our_classes
+from streamvis.errors import ConfigError
 from streamvis.types import LETTERBOX_FILL
 
 
@@ -33,6 +34,14 @@ class Teacher:
         self._canvas = np.full(
             (3, self._session.height, self._session.width), LETTERBOX_FILL, np.float32
         )
+
+    def check_view(self, side_px: int) -> None:
+        """Raises ConfigError when views of this side do not fit the teacher's input."""
+        largest = min(self._session.height, self._session.width)
+        if side_px > largest:
+            raise ConfigError(
+                f"view.size {side_px} is larger than the teacher's input; at most {largest} fits"
+            )
 
     def look(self, image: NDArray[np.uint8]) -> Opinion:
         """uint8 [S, S, 3] RGB, S no larger than the teacher's input."""

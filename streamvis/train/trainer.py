@@ -7,13 +7,14 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from streamvis.errors import OutputError, WeightsError
+from streamvis.errors import ConfigError, OutputError, WeightsError
 from streamvis.train.batches import Batch, load_batches
 from streamvis.train.config import TrainConfig
 from streamvis.train.export import export_bundle
@@ -39,7 +40,10 @@ class Trainer:
 
     def run(self, progress: Progress) -> Path:
         """Train to the end of the schedule; returns the weights file's path."""
+        self._check_out()
         pictures = load_pictures(self._config.data)
+        if not pictures:
+            raise ConfigError("data: no picture was found in any of its places")
         saved = started = time.monotonic()
         first_view = self.views
         for batch in load_batches(pictures, self._config, self.views):
@@ -96,6 +100,16 @@ class Trainer:
         self._optimizer.load_state_dict(state["optimizer"])
         self.views = state["views"]
 
+    def _check_out(self) -> None:
+        """Before hours of work: can the checkpoints be written?"""
+        try:
+            self._config.out.mkdir(parents=True, exist_ok=True)
+            (self._config.out / "log.jsonl").touch()
+        except OSError as error:
+            raise OutputError(
+                f"{self._config.out}: cannot write there ({error.strerror}); check `out`"
+            ) from None
+
     def _log(self, losses: Losses, views_per_s: float) -> dict[str, float]:
         values = {
             "views": self.views,
@@ -105,9 +119,7 @@ class Trainer:
             "learning_rate": round(learning_rate(self.views, self._config), 7),
             "views_per_s": round(views_per_s, 1),
         }
-        path = self._config.out / "log.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
+        with (self._config.out / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
         return values
 
@@ -130,6 +142,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no checkpoint to go on from; start without --resume") from None
+    except (RuntimeError, EOFError, UnpicklingError):
+        raise WeightsError(f"{path}: this checkpoint is damaged; start without --resume") from None
     return state
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from streamvis.encode.encoder import choose_device, choose_dtype
-from streamvis.errors import WeightsError
+from streamvis.errors import ConfigError
 
 CPU = torch.device("cpu")
 
@@ -18,5 +18,5 @@ def test_dtype_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cuda_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto") == CPU
-    with pytest.raises(WeightsError, match="no GPU here"):
+    with pytest.raises(ConfigError, match="no GPU here"):
         choose_device("cuda")

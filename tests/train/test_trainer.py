@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -11,10 +12,10 @@ from typer.testing import CliRunner
 
 from streamvis.cli.train import train
 from streamvis.encode.weights import load_bundle
-from streamvis.errors import ConfigError, WeightsError
+from streamvis.errors import ConfigError, OutputError, WeightsError
 from streamvis.train import batches
 from streamvis.train.config import DataConfig, TrainConfig, ViewConfig
-from streamvis.train.teacher import Opinion
+from streamvis.train.teacher import Opinion, Teacher
 from streamvis.train.trainer import Trainer, learning_rate
 from streamvis.types import CLASSES
 
@@ -25,6 +26,9 @@ class SilentTeacher:
     """Sees nothing, anywhere."""
 
     def __init__(self, _: Path) -> None:
+        pass
+
+    def check_view(self, side_px: int) -> None:
         pass
 
     def look(self, image: Any) -> Opinion:
@@ -167,3 +171,26 @@ def test_the_command(tmp_path: Path, data: Path) -> None:
     again = CliRunner().invoke(app, [str(path), "--resume", "--set", "views=8"])
     assert again.exit_code == 0, again.output
     assert load_bundle(tmp_path / "run/sv_tiny.safetensors").manifest.training["views"] == 8
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path: Path, data: Path) -> None:
+    config = make_config(tmp_path, data, "damaged")
+    config.out.mkdir()
+    (config.out / "last.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(WeightsError, match="is damaged"):
+        Trainer(config).resume()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "file").touch()
+    config = make_config(tmp_path, data, "file/out")
+    with pytest.raises(OutputError, match="check `out`"):
+        Trainer(config).run(lambda *_: None)
+
+
+def test_views_must_fit_the_teacher() -> None:
+    teacher = Teacher.__new__(Teacher)
+    teacher._session = SimpleNamespace(height=416, width=416)  # type: ignore[assignment]
+    teacher.check_view(384)
+    with pytest.raises(ConfigError, match="at most 416"):
+        teacher.check_view(448)
