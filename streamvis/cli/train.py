@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streamvis.cli.options import Overrides
 from streamvis.config.load import load_config
+from streamvis.runtime.quiet_threads import wait_quietly
 
 
 def train(
@@ -20,8 +20,7 @@ def train(
     overrides: Overrides = None,
 ) -> None:
     """Train the encoder and its head; checkpoints, log and weights go to the config's `out`."""
-    # Threads that spin while they wait stall a machine that has other work (measured: 20x).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_quietly()
     from streamvis.train.config import TrainConfig
     from streamvis.train.trainer import Trainer  # torch takes seconds to import
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streamvis.runtime.quiet_threads import wait_quietly
 from streamvis.topology import PipelineConfig
 
 
@@ -11,6 +12,7 @@ class EncoderActor:
     """Hosts a WorkerLoop, and keeps torch out of the process that only drives Ray."""
 
     def __init__(self, config: PipelineConfig, tiles_endpoint: str, results_endpoint: str) -> None:
+        wait_quietly()
         from streamvis.runtime.worker_loop import WorkerLoop
 
         self._loop = WorkerLoop(config, tiles_endpoint, results_endpoint)

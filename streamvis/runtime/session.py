@@ -19,6 +19,7 @@ from streamvis.publish.sync import SyncJoiner
 from streamvis.runtime.engine import Engine, ShouldStop, Stopped
 from streamvis.runtime.film import Film
 from streamvis.runtime.ledger import CameraStatus, RunLedger
+from streamvis.runtime.quiet_threads import wait_quietly
 from streamvis.topology import PipelineConfig
 from streamvis.wire import Origin
 
@@ -209,6 +210,7 @@ def _say_nothing(phase: str, address: str) -> None:
 
 def _make_engine(config: PipelineConfig, results_endpoint: str, folder: Path) -> Engine:
     if config.runtime.kind == "local":
+        wait_quietly()
         from streamvis.runtime.local_engine import LocalEngine  # torch
 
         return LocalEngine(config, results_endpoint)
