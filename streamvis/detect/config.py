@@ -22,7 +22,7 @@ class DetectorConfig(ConfigModel):
     score: float = Field(default=0.3, ge=0, le=1)
     """Detections below it are dropped."""
 
-    nms_iou: float = Field(default=0.6, gt=0, le=1)
+    nms_iou: float = Field(default=0.5, gt=0, le=1)
     """Of two boxes of one group that overlap more than this, the surer one stays."""
 
     max_detections: int = Field(default=100, ge=1)

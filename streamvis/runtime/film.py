@@ -22,7 +22,12 @@ class Film:
         """Raises OutputError at once if the file cannot be made."""
         assert config.mosaic is not None, "no mosaic is wanted"
         self._is_live = config.clock == "live"
-        self._video = MosaicVideo(config.mosaic.path, list(config.sources), fps=config.mosaic.fps)
+        self._video = MosaicVideo(
+            config.mosaic.path,
+            list(config.sources),
+            min_score=config.tracker.high_score,  # weaker ones are shown once they are tracked
+            fps=config.mosaic.fps,
+        )
         self._subscriber = Subscriber(address, kinds=("det", "img"))
         self._thread = threading.Thread(target=self._run, name="film", daemon=True)
         self.num_frames = 0

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -52,6 +54,7 @@ class RayEngine:
 
     def open(self, should_stop: ShouldStop) -> None:
         _connect(self._folder, self._ray_thread)
+        _reinstall_signal_handlers()
         if should_stop():
             raise Stopped
         self._place_actors()
@@ -206,6 +209,13 @@ def _connect(folder: Path, thread: ThreadPoolExecutor) -> None:
         raise RuntimeStartError(
             f"cannot {what} ({reason}); check it, or run with --runtime local"
         ) from None
+
+
+def _reinstall_signal_handlers() -> None:
+    """Ray's own, beneath Python's, print a stack trace at every SIGTERM."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.getsignal(number))
 
 
 def _check_reachable(address: str) -> None:
