@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -221,8 +222,9 @@ def _make_engine(config: PipelineConfig, results_endpoint: str, folder: Path) ->
 
 @contextmanager
 def _run_folder() -> Iterator[Path]:
-    """Where this run's sockets lie: private, short enough for a socket's path, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="sv-", dir="/tmp"))
+    """Where this run's sockets lie: private, short enough for a socket's path, gone afterwards.
+    Its name tells whose it is, should a `kill -9` leave it behind."""
+    folder = Path(tempfile.mkdtemp(prefix=f"sv-{os.getpid()}-", dir="/tmp"))
     try:
         yield folder
     finally:

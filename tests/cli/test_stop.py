@@ -26,10 +26,10 @@ def pipeline(tmp_path: Path) -> Path:
     return path
 
 
-def leftovers() -> set[str]:
-    """Sockets, shared memory and run folders that streamvis or Ray may leave."""
-    folders = [*Path("/tmp").glob("sv-*"), *Path("/dev/shm").glob("plasma*")]
-    return {str(path) for path in folders}
+def leftovers(process: subprocess.Popen[str]) -> list[Path]:
+    """Run folders, with the sockets in them, and shared memory of this run."""
+    folders = Path("/tmp").glob(f"sv-{process.pid}-*")
+    return [*folders, *Path("/dev/shm").glob(f"*{process.pid}*")]
 
 
 def of_session(leader_pid: int) -> list[psutil.Process]:
@@ -70,7 +70,6 @@ def wait_for_phase(process: subprocess.Popen[str], phase: str) -> None:
 @pytest.mark.parametrize("phase", ["loading", "running"])
 @pytest.mark.parametrize("runtime", ["local", "ray"])
 def test_a_signal_ends_it_cleanly(pipeline, runtime, phase, number):
-    before = leftovers()
     process = start(pipeline, runtime)
     wait_for_phase(process, phase)
     children = psutil.Process(process.pid).children(recursive=True)
@@ -85,7 +84,7 @@ def test_a_signal_ends_it_cleanly(pipeline, runtime, phase, number):
         assert "SIGTERM received" not in output, "Ray's stack trace"
     _, alive = psutil.wait_procs([*children, *of_session(process.pid)], timeout=10)
     assert not alive, f"left running: {alive}"
-    assert leftovers() <= before
+    assert not leftovers(process)
     assert not (pipeline.parent / "out").exists(), "its socket file is left"
     cameras = json.loads(pipeline.with_suffix(".json").read_text())["cameras"]
     for camera in cameras.values():
@@ -113,7 +112,6 @@ def kill_actor(process: subprocess.Popen[str], name: str) -> None:
 def test_a_killed_camera_process_leaves_the_other_camera_alone(pipeline):
     pipeline.write_text(pipeline.read_text().replace("b: {uri: a.mp4}", "b: {uri: b.mp4}"))
     write_clip(pipeline.parent / "b.mp4", num_frames=30, fps=10)
-    before = leftovers()
     process = start(pipeline, "ray")
     wait_for_phase(process, "running")
     kill_actor(process, "ray::CameraLoop")
@@ -127,11 +125,10 @@ def test_a_killed_camera_process_leaves_the_other_camera_alone(pipeline):
         assert camera["in_flight"] == 0
         total = camera["published"] + sum(camera["lost"].values())
         assert camera["source_frames"] == total
-    assert leftovers() <= before
+    assert not leftovers(process)
 
 
 def test_a_killed_worker_ends_the_run_with_one_sentence(pipeline):
-    before = leftovers()
     process = start(pipeline, "ray")
     wait_for_phase(process, "running")
     kill_actor(process, "ray::EncoderActor")
@@ -142,4 +139,4 @@ def test_a_killed_worker_ends_the_run_with_one_sentence(pipeline):
     for camera in json.loads(pipeline.with_suffix(".json").read_text())["cameras"].values():
         lost = sum(camera["lost"].values())
         assert camera["source_frames"] == camera["published"] + lost
-    assert leftovers() <= before
+    assert not leftovers(process)
