@@ -547,13 +547,6 @@ def encode_packet(packet: TilePacket) -> list[Part]:
     return _pack(header, arrays)
 
 
-def decode_packet(parts: Parts) -> TilePacket:
-    message = decode_from_front(parts)
-    if not isinstance(message, TilePacket):
-        raise WireError(f"expected a tile packet, got {type(message).__name__}")
-    return message
-
-
 def decode_from_front(parts: Parts) -> FromFront:
     """Whatever a front sends: TilePackets, then End once. Arrays are read-only views."""
     with _only_wire_errors():
