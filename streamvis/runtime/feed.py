@@ -88,8 +88,10 @@ class CameraFeed:
         return not self._stopping.is_set()
 
     def _release(self, media_ns: int) -> int:
-        """Wait until the frame is due; returns the moment it came in, monotonic ns."""
+        """Wait until the frame is due; returns the moment it came in, monotonic ns. In a replay
+        it comes in when there is room for it: waiting for its turn is not latency."""
         if not self._is_live:
+            self._inbox.wait_for_room(self._camera)
             return time.monotonic_ns()
         due_ns = self._start_ns + media_ns
         self._stopping.wait(max(0, due_ns - time.monotonic_ns()) / 1e9)

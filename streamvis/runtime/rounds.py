@@ -79,12 +79,17 @@ class Inbox(Generic[T]):
     def put(self, camera: str, item: T) -> None:
         """Leave an item, in a replay once the slot is free. After `close` items vanish."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: self._rounds.takes(camera) or not self._rounds.is_open(camera)
-            )
+            self.wait_for_room(camera)
             if self._rounds.is_open(camera):
                 self._rounds.put(camera, item, time.monotonic_ns())
                 self._changed.notify_all()
+
+    def wait_for_room(self, camera: str) -> None:
+        """Until `put` would not wait, or the camera is closed."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._rounds.takes(camera) or not self._rounds.is_open(camera)
+            )
 
     def close(self, camera: str) -> None:
         with self._changed:
