@@ -1,42 +1,27 @@
-"""The `streamvis` command. Each verb lives in the file of its name.
-
-Exit codes: 0 done, or stopped by Ctrl-C or SIGTERM; 1 our own bug; 2 usage or config;
-3 a camera; 4 weights; 5 an address; 6 an output file; 7 the runtime; 8 a message; 9 lagging;
-130 stopped by a second Ctrl-C before it was clean. `streamvis.errors` has the tree.
-"""
+"""Where the `streamvis` command starts, and where all its errors end."""
 
 from __future__ import annotations
 
 import sys
 
-import typer
-
-from streamvis.cli import doctor, run, schema, synth, tap, train, validate
-from streamvis.cli.options import print_error
 from streamvis.errors import StreamvisError
 
-app = typer.Typer(
-    help="Real-time perception over many cameras, published over ZeroMQ.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(run.run)
-app.command()(tap.tap)
-app.command()(validate.validate)
-app.command()(schema.schema)
-app.command()(synth.synth)
-app.command()(train.train)
-app.command()(doctor.doctor)
+INTERRUPTED = 130
 
 
 def main() -> None:
-    """Entry point: an error of the world is one sentence and its exit code, no traceback."""
+    """An error of the world is one sentence and its exit code; an early Ctrl-C no traceback."""
     try:
+        from streamvis.cli.app import app  # takes half a second: long enough for a Ctrl-C
+
         app()
     except StreamvisError as error:
+        from streamvis.cli.options import print_error
+
         print_error(error)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from streamvis.cli.options import Overrides, PipelinePath, print_error
 from streamvis.config.load import load_config
-from streamvis.errors import OutputError
+from streamvis.errors import OutputError, RuntimeStartError
 from streamvis.runtime.ledger import CameraStatus
 from streamvis.runtime.session import RunSummary, Session
 from streamvis.topology import PipelineConfig
@@ -38,13 +38,13 @@ def run(
         Path | None, typer.Option(metavar="FILE.json", help="Write the run's figures there.")
     ] = None,
     wait_subscribers: Annotated[
-        int | None, typer.Option(help="Start the cameras when so many subscribers are there.")
+        int | None,
+        typer.Option(min=0, help="Start the cameras when so many subscribers are there."),
     ] = None,
 ) -> None:
     """Run a pipeline: cameras in, results out over ZeroMQ.
 
-    Exit code 0 when it ended or was stopped by Ctrl-C; 3 when a camera failed and the others
-    went on; see `streamvis --help` for the rest. A second Ctrl-C quits at once.
+    Ctrl-C ends it cleanly, a second one at once. `streamvis --help` lists the exit codes.
     """
     config = load_config(pipeline, PipelineConfig, list(_as_overrides(clock, runtime, overrides)))
     if summary:
@@ -105,7 +105,7 @@ class _Display:
         self._name = name
         self._console = Console()
         self._phase = ""
-        self._live = Live(console=self._console, refresh_per_second=4, transient=False)
+        self._live = Live(console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> _Display:
         if self._console.is_terminal:
@@ -117,7 +117,8 @@ class _Display:
 
     def show(self, phase: str, address: str) -> None:
         if self._console.is_terminal:
-            title = f"{self._name}  {phase}  {address}   (Ctrl-C stops)"
+            hint = "Ctrl-C again quits" if phase == "stopping" else "Ctrl-C stops"
+            title = f"{self._name}  {phase}  {address}   ({hint})"
             rows = self._session.ledger.status(recent=True)
             self._live.update(Group(Text(title, style="bold"), status_table(rows)))
         elif phase != self._phase:
@@ -125,25 +126,27 @@ class _Display:
         self._phase = phase
 
 
-def status_table(rows: list[CameraStatus]) -> Table:
-    """One line a camera, the way `run` shows it."""
+def status_table(rows: list[CameraStatus], is_final: bool = False) -> Table:
+    """One line a camera; in the end the newest result's age means nothing any more."""
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("camera")
     table.add_column("state")
-    for heading in ("FPS", "age ms", "p50 ms", "p99 ms", "objects", "published", "lost"):
+    for heading in ("FPS", "p50 ms", "p99 ms", "objects", "published", "lost"):
         table.add_column(heading, justify="right")
+    if not is_final:
+        table.add_column("age ms", justify="right")
     for row in rows:
         lost = sum(row.ledger.lost.values())
         table.add_row(
             row.camera,
             Text(row.state, style="red" if row.is_failed else "green"),
             f"{row.fps:.1f}",
-            _ms(row.age_ms),
             _ms(row.latency_p50_ms),
             _ms(row.latency_p99_ms),
             str(row.num_detections),
             str(row.ledger.published),
             Text(str(lost), style="yellow" if lost else ""),
+            *(() if is_final else (_ms(row.age_ms),)),
         )
     return table
 
@@ -154,13 +157,21 @@ def _ms(value: float | None) -> str:
 
 def _report(result: RunSummary, was_stopped: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    console.print(status_table(result.cameras))
-    console.print("stopped" if was_stopped else "all cameras ended")
+    console.print(status_table(result.cameras, is_final=True))
+    console.print("stopped" if was_stopped else _ending(result))
     if result.film:
         console.print(f"film:  {_short(result.film)}")
         console.print(f"still: {_short(result.film.with_suffix('.png'))}")
     for problem in result.problems:
         print_error(problem)
+
+
+def _ending(result: RunSummary) -> str:
+    if any(isinstance(problem, RuntimeStartError) for problem in result.problems):
+        return "the run broke off"
+    if all(status.is_failed for status in result.cameras):
+        return "no camera could be read to its end"
+    return "all cameras ended"
 
 
 def _short(path: Path) -> Path:

@@ -9,6 +9,7 @@ import typer
 
 from streamvis.cli.options import Overrides, PipelinePath
 from streamvis.config.load import load_config
+from streamvis.errors import WeightsError
 from streamvis.topology import PipelineConfig
 
 
@@ -17,12 +18,18 @@ def validate(
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the resolved config.")] = False,
 ) -> None:
-    """Check a pipeline file. Exit code 2 and one sentence if something is wrong with it."""
+    """Check a pipeline file and that its models are there; starts nothing.
+
+    A video that is not there is only noted: a live camera may come later.
+    """
     config = load_config(pipeline, PipelineConfig, overrides or ())
+    for path in (config.encoder.weights, config.detector.onnx):
+        if path is not None and not path.is_file():
+            raise WeightsError(f"{path}: there is no such model file; check its path")
     if as_json:
         print(config.model_dump_json(indent=2))
         return
-    print(f"{pipeline}: valid. {config.name}, {len(config.sources)} cameras, clock {config.clock}")
+    print(f"{pipeline}: valid. {config.name}, cameras: {len(config.sources)}, clock {config.clock}")
     for name, source in config.sources.items():
         note = "" if "://" in source.uri or Path(source.uri).exists() else "  (not there now)"
         print(f"  {name}: {source.uri}{note}")

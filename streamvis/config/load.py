@@ -64,7 +64,7 @@ def _read_mapping(path: Path, at: Key, places: dict[Key, _Place], depth: int) ->
     except yaml.YAMLError as error:
         raise ConfigError(_explain_yaml(error, path)) from None
     if not isinstance(root, yaml.MappingNode):
-        raise ConfigError(f"{path}: expected a mapping of keys, found none")
+        raise ConfigError(f"{path}: expected `key: value` lines at the top of the file")
     try:
         return _Reader(path, places, depth).mapping(root, at)
     except RecursionError:
@@ -165,7 +165,7 @@ def _apply_override(data: dict[str, Any], text: str, places: dict[Key, _Place]) 
         target[_list_index(target, keys[-1], keys)] = value
     else:
         target[keys[-1]] = value
-    places[tuple(int(k) if k.isdigit() else k for k in keys)] = _Place(f"--set {dotted}", 0)
+    places[tuple(int(k) if k.isdigit() else k for k in keys)] = _Place("--set", 0)
 
 
 def _child(target: Any, key: str, path: list[str]) -> Any:

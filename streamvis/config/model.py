@@ -41,7 +41,9 @@ def parse_duration_ns(value: Any) -> int:
     """'20ms', '3s', '1.5 min' -> nanoseconds. A bare number has no unit and is refused."""
     match = _DURATION.match(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"a duration needs a unit, such as 20ms or 3s; got {value!r}")
+        raise ValueError(
+            f"a duration is a number with ns, us, ms, s, min or h, such as 20ms; got {value!r}"
+        )
     return round(float(match[1]) * _UNIT_NS[match[2]])
 
 

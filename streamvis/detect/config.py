@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -10,11 +10,12 @@ from streamvis.config.model import ConfigModel, LocalPath
 
 
 class DetectorConfig(ConfigModel):
-    head: Literal["bundled"] | None = None
-    """The head that comes with sv_tiny's weights; the default."""
+    head: Literal["bundled"] = "bundled"
+    """The head that comes with sv_tiny's weights."""
 
     onnx: LocalPath | None = None
-    """A detector trained elsewhere; it reads the pictures, not the encoder's features."""
+    """A detector trained elsewhere, in place of the head; it reads the pictures, not the encoder's
+    features."""
 
     decode: Literal["yolox"] = "yolox"
     """How to read the ONNX model's output."""
@@ -27,17 +28,8 @@ class DetectorConfig(ConfigModel):
 
     max_detections: int = Field(default=100, ge=1)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_of(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("head") and data.get("onnx"):
-            raise ValueError("give either head or onnx, not both")
-        if isinstance(data, dict) and data.get("decode") and not data.get("onnx"):
-            raise ValueError("decode says how to read an ONNX model; give onnx too")
-        return data
-
     @model_validator(mode="after")
-    def _default_head(self) -> DetectorConfig:
-        if self.head is None and self.onnx is None:
-            object.__setattr__(self, "head", "bundled")  # frozen; the default of "exactly one"
+    def _decode_needs_onnx(self) -> DetectorConfig:
+        if "decode" in self.model_fields_set and self.onnx is None:
+            raise ValueError("decode says how to read an ONNX model; give onnx too")
         return self

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from streamvis.front import build_front
 from streamvis.runtime.feed import CameraFeed
@@ -63,7 +64,8 @@ class CameraLoop:
         """What the source had, what was dropped, and how the camera is."""
         if self._feed is None or not self._has_started:
             return CameraReport(self._camera, "connecting")
-        return self._feed.report(self._front, self._is_drained)
+        report = self._feed.report(self._front, self._is_drained)
+        return replace(report, state="cut_off") if self._aborting.is_set() else report
 
     def _send_all(self, link: FrontLink) -> None:
         feedback: Feedback | None = Feedback()

@@ -30,6 +30,7 @@ class Film:
         )
         self._subscriber = Subscriber(address, kinds=("det", "img"))
         self._thread = threading.Thread(target=self._run, name="film", daemon=True)
+        self._first_ns: dict[str, int] = {}  # time of each camera's first frame
         self.num_frames = 0
         self.error: OutputError | None = None
 
@@ -56,14 +57,20 @@ class Film:
         if isinstance(message, ImgMessage):
             self._video.see_image(message.camera, message.frame_index, message.jpeg)
         elif isinstance(message, DetMessage):
-            t_ns = message.capture.t_ns
-            if message.capture.source == "none":
-                t_ns = round(message.pts * message.time_base * 1_000_000_000)
             self._video.see_detections(
                 message.camera,
                 message.frame_index,
                 message.detections,
                 message.source_size,
-                t_ns,
+                self._time_ns(message),
                 age_ms=message.age_ms() if self._is_live else None,
             )
+
+    def _time_ns(self, message: DetMessage) -> int:
+        """One time axis for cameras whose clocks need not agree: live when the frame came in, in
+        a replay since the camera's own first frame."""
+        if self._is_live:
+            return message.stamps_ns["ingest"]
+        media_ns = round(message.pts * message.time_base * 1_000_000_000)
+        t_ns = media_ns if message.capture.source == "none" else message.capture.t_ns
+        return t_ns - self._first_ns.setdefault(message.camera, t_ns)

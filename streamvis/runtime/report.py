@@ -12,7 +12,7 @@ class CameraReport:
     """How one camera is, as its own process sees it."""
 
     camera: str
-    state: str  # connecting, live, ended, ended_early, or a SourceError's state
+    state: str  # connecting, live, ended, ended_early, cut_off, or a SourceError's state
     counts: SourceCounts = field(default_factory=SourceCounts)
     error: str = ""
     rate_hz: float | None = None  # results a second to expect, when frames are paced
@@ -23,4 +23,4 @@ class CameraReport:
 
     @property
     def is_failed(self) -> bool:
-        return self.state not in ("connecting", "live", "ended")
+        return self.state not in ("connecting", "live", "ended", "cut_off")

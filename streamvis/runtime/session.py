@@ -57,7 +57,7 @@ class RunSummary:
             "runtime": self.runtime,
             "duration_s": round(self.duration_s, 3),
             "start_to_first_result_s": None if first is None else round(first, 3),
-            "film": str(self.film) if self.film else None,
+            "film": str(self.film.resolve()) if self.film else None,
             "problems": [str(problem) for problem in self.problems],
             "cameras": {status.camera: status.to_dict() for status in self.cameras},
         }

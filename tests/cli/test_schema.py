@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 
 import jsonschema
 import pytest
@@ -10,8 +11,10 @@ import yaml
 from conftest import REPO
 from typer.testing import CliRunner
 
-from streamvis.cli.main import app
+from streamvis import __version__
+from streamvis.cli.app import app
 from streamvis.cli.schema import pipeline_schema
+from streamvis.errors import WeightsError
 
 COMMITTED = REPO / "streamvis/schemas/pipeline.json"
 
@@ -55,3 +58,16 @@ def test_validate_prints_the_resolved_config():
     done = CliRunner().invoke(app, ["validate", path, "--json", "--set", "clock=replay"])
     assert done.exit_code == 0
     assert json.loads(done.stdout)["clock"] == "replay"
+
+
+def test_a_model_that_is_not_there_fails_validation(tmp_path):
+    path = str(REPO / "pipelines/av_4cam.yaml")
+    missing = ["--set", f"detector.onnx={tmp_path / 'no.onnx'}"]
+    done = CliRunner().invoke(app, ["validate", path, *missing])
+    assert isinstance(done.exception, WeightsError)
+    assert "no such model file" in str(done.exception)
+
+
+def test_the_version_is_that_of_the_package():
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"streamvis {__version__}\n"
+    assert version("streamvis") == __version__

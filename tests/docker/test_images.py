@@ -16,7 +16,7 @@ import pytest
 import typer
 import yaml
 
-from streamvis.cli.main import app
+from streamvis.cli.app import app
 from streamvis.config.load import load_config
 from streamvis.topology import PipelineConfig
 

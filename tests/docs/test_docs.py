@@ -10,7 +10,7 @@ import yaml
 from conftest import REPO
 from typer.main import get_command
 
-from streamvis.cli.main import app
+from streamvis.cli.app import app
 from streamvis.config.load import load_config
 from streamvis.topology import PipelineConfig
 

@@ -8,6 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 import zmq
 from conftest import PANDASET, REPO, STREET, needs_real_data, write_clip
@@ -234,6 +236,23 @@ def test_the_pixels_prove_which_frame_a_result_is_for(runtime, clock, tmp_path):
                 results[index].capture.t_ns == Drive(STREET).camera(status.camera).capture_ns[index]
             )
     assert summary.film.stat().st_size > 0
+
+
+def test_a_film_shows_cameras_together_whose_clocks_disagree(clips, tmp_path):
+    """A drive of 2025 beside a file without a clock: both begin with the film."""
+    made = config(
+        {"front": str(STREET), "b": str(clips / "b.mp4")},
+        tmp_path,
+        defaults={"max_frames": 7},
+        outputs=[{"mosaic": {"path": str(tmp_path / "film.mp4"), "fps": 10}}],
+    )
+    Session(made).run()
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(frames) <= 8, "one after the other they would need twice as many"
+    left, right = np.split(frames[2], 2, axis=1)
+    assert left.std() > 20
+    assert right.std() > 20, "no signal"
 
 
 def test_the_subscriber_of_the_docs_sees_everything_from_another_process(clips, tmp_path):

@@ -1,0 +1,51 @@
+"""The verbs of the `streamvis` command; each lives in the file of its name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from streamvis import __version__
+from streamvis.cli import doctor, run, schema, synth, tap, train, validate
+
+EXIT_CODES = (
+    "Exit codes: 0 done, or stopped by Ctrl-C or SIGTERM; 1 our own bug; 2 usage or config; "
+    "3 a camera (the others, if any, went on); 4 weights; 5 an address; 6 an output file; "
+    "7 Ray, or a worker; 8 a message; 9 lagging; 130 stopped by a second Ctrl-C before it was "
+    "clean."
+)
+
+app = typer.Typer(
+    help="Real-time perception over many cameras, published over ZeroMQ.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(run.run)
+app.command()(tap.tap)
+app.command()(validate.validate)
+app.command()(schema.schema)
+app.command()(synth.synth)
+app.command()(train.train)
+app.command()(doctor.doctor)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"streamvis {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Say which this is."
+        ),
+    ] = False,
+) -> None:
+    """What holds for every verb."""
+    del version  # its callback did it
