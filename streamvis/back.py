@@ -18,6 +18,7 @@ from streamvis.tiling.grid import TileGrid
 from streamvis.track.config import TrackerConfig
 from streamvis.track.tracker import Tracker
 from streamvis.types import (
+    LETTERBOX_FILL,
     Detections,
     Feedback,
     FrameResult,
@@ -90,7 +91,7 @@ class PerceptionBack:
         """Run one batch of this size on grey, so that the first frames do not pay for what the
         libraries prepare at their first call. Leaves no trace."""
         height, width, _ = self._grid.picture_shape
-        images = torch.full((num_pictures, height, width, 3), 114, dtype=torch.uint8)
+        images = torch.full((num_pictures, height, width, 3), LETTERBOX_FILL, dtype=torch.uint8)
         self._detector.detect(images, self._encoder.encode_full(images))
 
     def picture(self, camera: str) -> np.ndarray:

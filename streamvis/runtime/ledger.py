@@ -37,7 +37,6 @@ class CameraStatus:
     age_ms: float | None  # of the newest result, now
     stage_ms: Mapping[str, float]  # median duration of each stage
     num_detections: int  # in the newest result
-
     is_failed: bool
 
     def to_dict(self) -> dict[str, object]:

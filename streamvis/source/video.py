@@ -43,7 +43,6 @@ class VideoSource:
         max_frames: int | None = None,
     ) -> None:
         self._camera = camera
-        self._path = path
         self._boxer = LetterBoxer(input_size)
         self._capture_ns = capture_ns
         self._capture_uncertainty_ns = capture_uncertainty_ns

@@ -17,8 +17,9 @@ Float64 = NDArray[np.float64]
 # Noise is in units of the box height, which tells how many pixels a metre is: people and cars
 # are about equally tall, while a car's width depends on the side we see.
 MEASUREMENT_STD = 0.05  # heights
-START_VELOCITY_STD = 4.0  # heights / s
-ACCELERATION_STD = 2.0  # heights / s / sqrt(s): white-noise acceleration
+# Chosen on the synthetic street by benchmarks/tracker_noise.py, whose motion is smooth.
+START_VELOCITY_STD = 2.0  # heights / s
+ACCELERATION_STD = 0.5  # heights / s / sqrt(s): white-noise acceleration
 
 
 class BoxFilter:

@@ -37,26 +37,26 @@ def test_a_new_box_is_where_it_was_measured_and_at_rest() -> None:
 
 
 def test_first_prediction_by_hand() -> None:
-    """Height 100, dt 0.1 s: R = 5^2, V = 400^2, q = 200^2.
+    """Height 100, dt 0.1 s: R = 5^2, V = 200^2, q = 50^2.
     p_xx = 25 + V 0.01 + q 0.001/3; p_xv = V 0.1 + q 0.005; p_vv = V + q 0.1."""
-    assert (MEASUREMENT_STD, START_VELOCITY_STD, ACCELERATION_STD) == (0.05, 4.0, 2.0)
+    assert (MEASUREMENT_STD, START_VELOCITY_STD, ACCELERATION_STD) == (0.05, 2.0, 0.5)
     box = make_filter((0, 0, 40, 100))
     box.predict(0.1)
     np.testing.assert_allclose(box.xyxy, boxes((0, 0, 40, 100)))
-    want = [[1638.0 + 1 / 3, 16200.0], [16200.0, 164000.0]]
+    want = [[425.0 + 5 / 6, 4012.5], [4012.5, 40250.0]]
     np.testing.assert_allclose(box.cov[0], np.broadcast_to(want, (4, 2, 2)))
 
 
 def test_first_correction_by_hand() -> None:
-    """From the prediction above, S = 1638.33 + 25 and the gain is [1638.33, 16200] / S."""
+    """From the prediction above, S = 425.83 + 25 and the gain is [425.83, 4012.5] / S."""
     box = make_filter((0, 0, 40, 100))
     box.predict(0.1)
     box.correct(ROW, boxes((10, 0, 50, 100)))  # ten pixels to the right
-    innovation_variance = 1663.0 + 1 / 3
+    innovation_variance = 450.0 + 5 / 6
     x, v = box.mean[0, 0]
-    assert x == pytest.approx(20 + 10 * 1638.3333333 / innovation_variance)
-    assert v == pytest.approx(10 * 16200 / innovation_variance)
-    assert box.cov[0, 0, 1, 1] == pytest.approx(164000 - 16200**2 / innovation_variance)
+    assert x == pytest.approx(20 + 10 * 425.8333333 / innovation_variance)
+    assert v == pytest.approx(10 * 4012.5 / innovation_variance)
+    assert box.cov[0, 0, 1, 1] == pytest.approx(40250 - 4012.5**2 / innovation_variance)
     assert box.mean[0, 1].tolist() == [50, 0]  # nothing happened in y
 
 
