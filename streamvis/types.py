@@ -118,6 +118,48 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera, in source pixels."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+
+@dataclass(frozen=True)
+class CameraInfo:
+    """What is known of a camera before its first frame."""
+
+    width: int  # source px
+    height: int
+    fps: float  # as declared; 0 when the container does not say
+    codec: str
+    num_frames: int | None = None  # None when unknown
+    intrinsics: Intrinsics | None = None
+
+
+@dataclass(frozen=True)
+class AccessUnit:
+    """One encoded picture, as the camera sent it.
+
+    H.264 and HEVC are in Annex-B form, with parameter sets at every key frame.
+    """
+
+    index: int  # of the unit in its stream, decode order, from 0
+    codec: str  # FFmpeg's name: h264, hevc, mjpeg, vp9, ...
+    data: bytes
+    extradata: bytes  # what the decoder needs beforehand; empty for Annex-B
+    is_key: bool
+    is_reordered: bool  # the stream has B-frames: pictures come out in another order
+    pts: int | None  # in units of time_base
+    dts: int | None
+    time_base: Fraction  # seconds
+    size: tuple[int, int]  # (width, height) source px
+    capture: CaptureTime  # of this unit's picture; source "none" where it is not known yet
+
+
+@dataclass(frozen=True)
 class TilePlan:
     """Which tiles of a frame travel, and why."""
 

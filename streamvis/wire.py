@@ -28,11 +28,14 @@ from numpy.typing import NDArray
 
 from streamvis.errors import VersionError, WireError
 from streamvis.types import (
+    AccessUnit,
+    CameraInfo,
     CaptureSource,
     CaptureTime,
     Detections,
     Feedback,
     FrameResult,
+    Intrinsics,
     Ledger,
     LetterBox,
     ModelId,
@@ -43,8 +46,8 @@ from streamvis.types import (
     TilePlan,
 )
 
-VERSION = (1, 0)  # major, minor
-KINDS = ("det", "emb", "img", "stat", "sync", "hb")
+VERSION = (1, 1)  # major, minor
+KINDS = ("det", "emb", "img", "vid", "plan", "stat", "sync", "info", "hb")
 ALL_CAMERAS = "*"  # in the topic of messages about all cameras; no camera can be named so
 
 Part: TypeAlias = bytes | memoryview
@@ -258,6 +261,115 @@ class ImgMessage(Message):
 
 
 @dataclass(frozen=True, kw_only=True)
+class VidMessage(Message):
+    """One access unit of a camera's own bitstream, not re-encoded. Opt-in."""
+
+    kind = "vid"
+    unit: AccessUnit
+
+    def _write(self) -> tuple[Header, Arrays]:
+        unit = self.unit
+        arrays = {
+            "data": np.frombuffer(unit.data, np.uint8),
+            "extradata": np.frombuffer(unit.extradata, np.uint8),
+        }
+        return {
+            "index": unit.index,
+            "codec": unit.codec,
+            "key": unit.is_key,
+            "reordered": unit.is_reordered,
+            "pts": unit.pts,
+            "dts": unit.dts,
+            "time_base": _write_fraction(unit.time_base),
+            "size": list(unit.size),
+            "capture": dict(vars(unit.capture)),
+        }, arrays
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> VidMessage:
+        width, height = header.integers("size", length=2, at_least=1)
+        unit = AccessUnit(
+            index=header.integer("index", at_least=0),
+            codec=header.text("codec"),
+            data=_array(arrays, "data").tobytes(),
+            extradata=_array(arrays, "extradata").tobytes(),
+            is_key=header.flag("key"),
+            is_reordered=header.flag("reordered"),
+            pts=header.integer_or_none("pts"),
+            dts=header.integer_or_none("dts"),
+            time_base=_read_fraction(header, "time_base"),
+            size=(width, height),
+            capture=_read_capture(header.reader("capture")),
+        )
+        return cls(unit=unit, **_identity(header))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanMessage(Message):
+    """Which tiles of a frame were encoded, and in which of the worker's batches. Opt-in.
+
+    A frame of the source without a plan was lost before the gate: `counts` says where.
+    """
+
+    kind = "plan"
+    frame_index: int
+    batch: int  # the worker's batches count from 0; frames of one batch are encoded together
+    packet_seq: int
+    base_seq: int  # -1 for an I packet
+    plan: TilePlan
+    pts: int
+    time_base: Fraction  # seconds
+    capture: CaptureTime
+    counts: SourceCounts
+
+    @classmethod
+    def of(cls, packet: TilePacket, batch: int, origin: Origin, seq: int) -> PlanMessage:
+        return cls(
+            origin=origin,
+            camera=packet.camera,
+            seq=seq,
+            frame_index=packet.frame_index,
+            batch=batch,
+            packet_seq=packet.seq,
+            base_seq=packet.base_seq,
+            plan=packet.plan,
+            pts=packet.pts,
+            time_base=packet.time_base,
+            capture=packet.capture,
+            counts=packet.counts,
+        )
+
+    def _write(self) -> tuple[Header, Arrays]:
+        header, arrays = _write_plan(self.plan)
+        return {
+            "frame_index": self.frame_index,
+            "batch": self.batch,
+            "packet_seq": self.packet_seq,
+            "base_seq": self.base_seq,
+            **header,
+            "pts": self.pts,
+            "time_base": _write_fraction(self.time_base),
+            "capture": dict(vars(self.capture)),
+            "counts": dict(vars(self.counts)),
+        }, arrays
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> PlanMessage:
+        return cls(
+            frame_index=header.integer("frame_index", at_least=0),
+            batch=header.integer("batch", at_least=0),
+            packet_seq=header.integer("packet_seq", at_least=0),
+            base_seq=header.integer("base_seq", at_least=-1),
+            plan=_read_plan(header, arrays),
+            pts=header.integer("pts"),
+            time_base=_read_fraction(header, "time_base"),
+            capture=_read_capture(header.reader("capture")),
+            counts=_read_counts(header.reader("counts")),
+            **_identity(header),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class StatMessage(Message):
     """How one camera is doing. Latencies are ingest to last stage; None before any result."""
 
@@ -334,6 +446,35 @@ class SyncMessage(Message):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class InfoMessage(Message):
+    """What the pipeline is: enough to run it again. Repeated, so that nobody joins too late."""
+
+    kind = "info"
+    config: str  # the resolved pipeline file, JSON
+    model: ModelId | None  # None before the first result
+    cameras: Mapping[str, CameraInfo]  # those that are open
+
+    def _write(self) -> tuple[Header, Arrays]:
+        return {
+            "config": self.config,
+            "model": _write_model(self.model) if self.model else None,
+            "cameras": {name: _write_camera(camera) for name, camera in self.cameras.items()},
+        }, {}
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> InfoMessage:
+        del arrays
+        cameras = header.reader("cameras")
+        model = header.reader_or_none("model")
+        return cls(
+            config=header.text("config"),
+            model=_read_model(model) if model else None,
+            cameras={name: _read_camera(cameras.reader(name)) for name in cameras},
+            **_identity(header),
+        )
+
+
 @dataclass(frozen=True)
 class LastSeq:
     epoch: str
@@ -381,7 +522,17 @@ class Heartbeat(Message):
         )
 
 
-AnyMessage: TypeAlias = DetMessage | EmbMessage | ImgMessage | StatMessage | SyncMessage | Heartbeat
+AnyMessage: TypeAlias = (
+    DetMessage
+    | EmbMessage
+    | ImgMessage
+    | VidMessage
+    | PlanMessage
+    | StatMessage
+    | SyncMessage
+    | InfoMessage
+    | Heartbeat
+)
 _MESSAGES: dict[str, type[AnyMessage]] = {cls.kind: cls for cls in get_args(AnyMessage)}
 
 
@@ -519,15 +670,14 @@ FromFront: TypeAlias = TilePacket | End
 
 def encode_packet(packet: TilePacket) -> list[Part]:
     """[header, arrays...]; the tiles are a view of the packet's own memory, not a copy."""
-    plan = packet.plan
+    about_plan, arrays = _write_plan(packet.plan)
     header = {
         "kind": "packet",
         "camera": packet.camera,
         "seq": packet.seq,
         "base_seq": packet.base_seq,
         "frame_index": packet.frame_index,
-        "grid": [plan.rows, plan.cols, plan.tile_px],
-        "plan_kind": plan.kind,
+        **about_plan,
         "letterbox": _write_letterbox(packet.letterbox),
         "pts": packet.pts,
         "time_base": _write_fraction(packet.time_base),
@@ -537,14 +687,7 @@ def encode_packet(packet: TilePacket) -> list[Part]:
         "discont": packet.is_discont,
         "corrupt": packet.is_corrupt,
     }
-    arrays: Arrays = {
-        "index": plan.index,
-        "motion": plan.motion,
-        "score": plan.score,
-        "age": plan.age,
-        "tiles": packet.tiles,
-    }
-    return _pack(header, arrays)
+    return _pack(header, {**arrays, "tiles": packet.tiles})
 
 
 def decode_from_front(parts: Parts) -> FromFront:
@@ -592,20 +735,12 @@ def decode_feedback(parts: Parts) -> Feedback:
 
 
 def _read_packet(header: _Reader, arrays: Arrays) -> TilePacket:
-    rows, cols, tile_px = header.integers("grid", length=3)
-    plan = TilePlan(
-        rows,
-        cols,
-        tile_px,
-        header.choice("plan_kind", PacketKind),
-        *(_array(arrays, name) for name in ("index", "motion", "score", "age")),
-    )
     return TilePacket(
         camera=header.text("camera"),
         seq=header.integer("seq", at_least=0),
         base_seq=header.integer("base_seq", at_least=-1),
         frame_index=header.integer("frame_index", at_least=0),
-        plan=plan,
+        plan=_read_plan(header, arrays),
         tiles=_array(arrays, "tiles"),
         letterbox=LetterBox(*header.integers("letterbox", length=4)),
         pts=header.integer("pts"),
@@ -638,7 +773,6 @@ _SHARED = ("camera", *FrameMessage.__annotations__)
 
 
 def _write_frame(message: FrameMessage) -> Header:
-    model = message.model
     return {
         "frame_index": message.frame_index,
         "pts": message.pts,
@@ -646,11 +780,7 @@ def _write_frame(message: FrameMessage) -> Header:
         "capture": dict(vars(message.capture)),
         "stamps_ns": dict(message.stamps_ns),
         "source_size": list(message.source_size),
-        "model": {
-            "name": model.name,
-            "weights_sha256": model.weights_sha256,
-            "classes": list(model.classes),
-        },
+        "model": _write_model(message.model),
         "tiles": dict(vars(message.tiles)),
         "packet_kind": message.packet_kind,
         "ledger": _write_ledger(message.ledger),
@@ -660,7 +790,7 @@ def _write_frame(message: FrameMessage) -> Header:
 
 
 def _read_frame(header: _Reader) -> dict[str, Any]:
-    model, tiles = header.reader("model"), header.reader("tiles")
+    tiles = header.reader("tiles")
     width, height = header.integers("source_size", length=2)
     counts = (tiles.integer(k) for k in ("total", "encoded", "moved", "stale", "max_age"))
     return {
@@ -671,15 +801,55 @@ def _read_frame(header: _Reader) -> dict[str, Any]:
         "capture": _read_capture(header.reader("capture")),
         "stamps_ns": _read_stamps(header),
         "source_size": (width, height),
-        "model": ModelId(
-            model.text("name"), model.text("weights_sha256"), tuple(model.texts("classes"))
-        ),
+        "model": _read_model(header.reader("model")),
         "tiles": TileCounts(*counts),
         "packet_kind": header.choice("packet_kind", PacketKind),
         "ledger": _read_ledger(header.reader("ledger")),
         "is_discont": header.flag("discont"),
         "is_corrupt": header.flag("corrupt"),
     }
+
+
+def _write_model(model: ModelId) -> Header:
+    return {
+        "name": model.name,
+        "weights_sha256": model.weights_sha256,
+        "classes": list(model.classes),
+    }
+
+
+def _read_model(header: _Reader) -> ModelId:
+    classes = tuple(header.texts("classes"))
+    return ModelId(header.text("name"), header.text("weights_sha256"), classes)
+
+
+def _write_camera(camera: CameraInfo) -> Header:
+    intrinsics = dict(vars(camera.intrinsics)) if camera.intrinsics else None
+    return {**vars(camera), "intrinsics": intrinsics}
+
+
+def _read_camera(header: _Reader) -> CameraInfo:
+    lens = header.reader_or_none("intrinsics")
+    return CameraInfo(
+        width=header.integer("width"),
+        height=header.integer("height"),
+        fps=header.number("fps"),
+        codec=header.text("codec"),
+        num_frames=header.integer_or_none("num_frames"),
+        intrinsics=Intrinsics(*map(lens.number, ("fx", "fy", "cx", "cy"))) if lens else None,
+    )
+
+
+def _write_plan(plan: TilePlan) -> tuple[Header, Arrays]:
+    arrays: Arrays = {"index": plan.index, "motion": plan.motion, "score": plan.score, "age": plan.age}
+    return {"grid": [plan.rows, plan.cols, plan.tile_px], "plan_kind": plan.kind}, arrays
+
+
+def _read_plan(header: _Reader, arrays: Arrays) -> TilePlan:
+    rows, cols, tile_px = header.integers("grid", length=3)
+    kind = header.choice("plan_kind", PacketKind)
+    columns = (_array(arrays, name) for name in ("index", "motion", "score", "age"))
+    return TilePlan(rows, cols, tile_px, kind, *columns)
 
 
 def _read_capture(header: _Reader) -> CaptureTime:
@@ -882,6 +1052,10 @@ class _Reader:
         value = self._get(key, float, int, type(None))
         return None if value is None else float(value)
 
+    def integer_or_none(self, key: str) -> int | None:
+        value: int | None = self._get(key, int, type(None))
+        return value
+
     def text(self, key: str) -> str:
         value: str = self._get(key, str)
         return value
@@ -921,6 +1095,10 @@ class _Reader:
 
     def reader(self, key: str) -> _Reader:
         return _Reader(self._get(key, dict))
+
+    def reader_or_none(self, key: str) -> _Reader | None:
+        value = self._get(key, dict, type(None))
+        return None if value is None else _Reader(value)
 
 
 _REFUSALS = (

@@ -11,11 +11,14 @@ from streamvis import wire
 from streamvis.types import (
     LOSS_STAGES,
     STAGES,
+    AccessUnit,
+    CameraInfo,
     CaptureSource,
     CaptureTime,
     Detections,
     Feedback,
     FrameResult,
+    Intrinsics,
     Ledger,
     LetterBox,
     ModelId,
@@ -32,12 +35,15 @@ from streamvis.wire import (
     EmbMessage,
     Heartbeat,
     ImgMessage,
+    InfoMessage,
     LastSeq,
     Origin,
     Part,
+    PlanMessage,
     StatMessage,
     SyncMember,
     SyncMessage,
+    VidMessage,
 )
 
 GOLDEN = Path(__file__).parent / "data/wire"
@@ -93,6 +99,19 @@ def make_messages() -> dict[str, AnyMessage]:
         "img": ImgMessage(
             origin=ORIGIN, camera="front", seq=4, frame_index=4, jpeg=b"\xff\xd8\xff"
         ),
+        "vid": VidMessage(origin=ORIGIN, camera="front", seq=4, unit=make_unit(4)),
+        "plan": PlanMessage.of(make_packet(2, 3, is_i=False), 5, ORIGIN, seq=4),
+        "info": InfoMessage(
+            **about_all,
+            config='{"version": 1}',
+            model=ModelId("sv_tiny", "ab" * 32),
+            cameras={
+                "front": CameraInfo(
+                    1280, 720, 10.0, "h264", 80, Intrinsics(1313.5, 1313.25, 646, 322)
+                ),
+                "left": CameraInfo(640, 480, 0.0, "synth"),
+            },
+        ),
         "stat": StatMessage(
             origin=ORIGIN,
             camera="front",
@@ -117,6 +136,22 @@ def make_messages() -> dict[str, AnyMessage]:
             is_stopped=False,
         ),
     }
+
+
+def make_unit(index: int = 0) -> AccessUnit:
+    return AccessUnit(
+        index=index,
+        codec="h264",
+        data=b"\x00\x00\x00\x01\x65" + bytes([index]),
+        extradata=b"",
+        is_key=index == 0,
+        is_reordered=False,
+        pts=index * 512,
+        dts=None,
+        time_base=Fraction(1, 15360),
+        size=(1280, 720),
+        capture=CaptureTime(T0_NS + index * FRAME_NS, "device", 1000),
+    )
 
 
 def make_packet(rows: int = 12, cols: int = 20, *, is_i: bool = True) -> TilePacket:
@@ -164,10 +199,10 @@ def make_tile_stream() -> dict[str, list[Part]]:
     }
 
 
-def write_golden() -> None:
-    """Made once, for version 1.0. What is there is decoded for ever: add files, change none."""
-    GOLDEN.mkdir(parents=True, exist_ok=True)
-    for kind, message in make_messages().items():
-        (GOLDEN / f"v1.0-{kind}.msgpack").write_bytes(wire.join(wire.encode(message)))
-    for kind, parts in make_tile_stream().items():
-        (GOLDEN / f"v1.0-tile-{kind}.msgpack").write_bytes(wire.join(parts))
+def write_golden(version: str) -> None:
+    """A file for each kind that has none yet. What is there is decoded for ever: change none."""
+    public = {kind: wire.encode(message) for kind, message in make_messages().items()}
+    tiles = {f"tile-{kind}": parts for kind, parts in make_tile_stream().items()}
+    for kind, parts in {**public, **tiles}.items():
+        if not list(GOLDEN.glob(f"v*-{kind}.msgpack")):
+            (GOLDEN / f"v{version}-{kind}.msgpack").write_bytes(wire.join(parts))

@@ -8,7 +8,16 @@ with Subscriber("tcp://127.0.0.1:7700", kinds=("det",)) as results:
 from streamvis.client.health import Health
 from streamvis.client.subscriber import AsyncSubscriber, Subscriber
 from streamvis.errors import AddressError, Lagging, StreamvisError, VersionError, WireError
-from streamvis.types import CaptureTime, Detections, Ledger, ModelId, TileCounts
+from streamvis.types import (
+    AccessUnit,
+    CameraInfo,
+    CaptureTime,
+    Detections,
+    Ledger,
+    ModelId,
+    TileCounts,
+    TilePlan,
+)
 from streamvis.wire import (
     AnyMessage,
     CameraState,
@@ -16,15 +25,20 @@ from streamvis.wire import (
     EmbMessage,
     Heartbeat,
     ImgMessage,
+    InfoMessage,
+    PlanMessage,
     StatMessage,
     SyncMember,
     SyncMessage,
+    VidMessage,
 )
 
 __all__ = [
+    "AccessUnit",
     "AddressError",
     "AnyMessage",
     "AsyncSubscriber",
+    "CameraInfo",
     "CameraState",
     "CaptureTime",
     "DetMessage",
@@ -33,15 +47,19 @@ __all__ = [
     "Health",
     "Heartbeat",
     "ImgMessage",
+    "InfoMessage",
     "Lagging",
     "Ledger",
     "ModelId",
+    "PlanMessage",
     "StatMessage",
     "StreamvisError",
     "Subscriber",
     "SyncMember",
     "SyncMessage",
     "TileCounts",
+    "TilePlan",
     "VersionError",
+    "VidMessage",
     "WireError",
 ]

@@ -11,9 +11,19 @@ from streamvis.client.health import CameraHealth, Health
 from streamvis.errors import Lagging
 from streamvis.wire import AnyMessage, FrameMessage, Heartbeat, Observed, Parts
 
-_QUEUE_LENGTH = {"det": 64, "emb": 16, "img": 4, "stat": 16, "sync": 16, "hb": 16}
+_QUEUE_LENGTH = {
+    "det": 64,
+    "emb": 16,
+    "img": 4,
+    "vid": 64,
+    "plan": 64,
+    "stat": 16,
+    "sync": 16,
+    "info": 4,
+    "hb": 16,
+}
 _FRAME_KINDS = ("det", "emb")
-_FOR_ALL_CAMERAS = ("sync", "hb")
+_FOR_ALL_CAMERAS = ("sync", "info", "hb")
 
 
 class Inbox:

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamvis.types import LETTERBOX_FILL, Frame, LetterBox
-
-
-@dataclass(frozen=True)
-class CameraInfo:
-    """What is known of a camera before its first frame."""
-
-    width: int  # source px
-    height: int
-    fps: float  # as declared; 0 when the container does not say
-    codec: str
-    num_frames: int | None = None  # None when unknown
+from streamvis.types import LETTERBOX_FILL, CameraInfo, Frame, LetterBox
 
 
 class Source(Protocol):

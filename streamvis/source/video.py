@@ -17,8 +17,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from streamvis.errors import SourceError
-from streamvis.source.base import CameraInfo, LetterBoxer
-from streamvis.types import CaptureTime, Frame
+from streamvis.source.base import LetterBoxer
+from streamvis.types import CameraInfo, CaptureTime, Frame
 
 _Packet: TypeAlias = "av.Packet[av.VideoStream]"
 _CONTAINER_UNCERTAINTY_NS = 1_000_000_000  # creation_time is given in whole seconds

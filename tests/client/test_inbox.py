@@ -156,7 +156,7 @@ def test_bad_messages_are_errors_of_the_wire() -> None:
         Inbox(["det"]).accept([bytes(topic).replace(b"sv1", b"sv2"), *rest])
 
 
-@pytest.mark.parametrize("kinds", [[], ["dets"], ["det", "vid"]])
+@pytest.mark.parametrize("kinds", [[], ["dets"], ["det", "sound"]])
 def test_unknown_kinds_are_refused(kinds: list[str]) -> None:
     with pytest.raises(ValueError, match="kinds must be some of det, emb"):
         Inbox(kinds)

@@ -11,12 +11,12 @@ import numpy as np
 
 from streamvis.errors import SourceError
 from streamvis.source import framecode
-from streamvis.source.base import CameraInfo, LetterBoxer
+from streamvis.source.base import LetterBoxer
 from streamvis.source.config import SourceConfig
 from streamvis.source.synth.camera import RIG
 from streamvis.source.synth.scene import SceneConfig, StreetScene
 from streamvis.source.synth.uri import parse_synth_uri
-from streamvis.types import CaptureTime, Frame
+from streamvis.types import CameraInfo, CaptureTime, Frame
 
 
 class SynthSource:
