@@ -11,7 +11,7 @@ import torch
 
 from streamvis.detect.config import DetectorConfig
 from streamvis.detect.detector import Detector, build_detector
-from streamvis.encode.config import EncoderConfig
+from streamvis.encode.config import NONE, EncoderConfig
 from streamvis.encode.encoder import Encoder, build_encoder
 from streamvis.tiling.canvas import Canvas
 from streamvis.tiling.grid import TileGrid
@@ -57,6 +57,8 @@ class PerceptionBack:
     def model(self) -> ModelId:
         """The encoder makes the embedding, the detector names the classes."""
         encoder, detector = self._encoder.model, self._detector.model
+        if encoder.name == NONE:
+            return detector
         name = encoder.name if encoder == detector else f"{encoder.name}+{detector.name}"
         return ModelId(name, encoder.weights_sha256, detector.classes)
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from streamvis.config.model import ConfigModel, LocalPath
+from streamvis.encode.config import NONE
 
 
 class DetectorConfig(ConfigModel):
@@ -33,3 +34,10 @@ class DetectorConfig(ConfigModel):
         if "decode" in self.model_fields_set and self.onnx is None:
             raise ValueError("decode says how to read an ONNX model; give onnx too")
         return self
+
+    def check_encoder(self, name: str) -> None:
+        """ValueError when this detector cannot work on the encoder of this name."""
+        if name == NONE and self.onnx is None:
+            raise ValueError(
+                "encoder none makes no features for the bundled head; give detector.onnx"
+            )

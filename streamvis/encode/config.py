@@ -9,11 +9,13 @@ from pydantic import Field, model_validator
 from streamvis.config.model import ConfigModel, LocalPath
 
 TILE_PX = 64
+NONE = "none"  # the encoder that makes nothing
 
 
 class EncoderConfig(ConfigModel):
     name: str = "sv_tiny"
-    """`sv_tiny`, or `timm/<name>` for a HieraDet, Hiera or ViT of timm."""
+    """`sv_tiny`, `timm/<name>` for a HieraDet, Hiera or ViT of timm, or `none`: no features, for
+    an ONNX detector that is to cost only what it costs itself."""
 
     weights: LocalPath | None = None
     """None: the bundled file for sv_tiny, timm's own download for timm/*."""
@@ -34,8 +36,8 @@ class EncoderConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _check(self) -> EncoderConfig:
-        if self.name != "sv_tiny" and not self.name.startswith("timm/"):
-            raise ValueError(f"name must be sv_tiny or timm/<name>, got {self.name!r}")
+        if self.name not in ("sv_tiny", NONE) and not self.name.startswith("timm/"):
+            raise ValueError(f"name must be sv_tiny, timm/<name> or none, got {self.name!r}")
         width, height = self.input_size
         if min(width, height) < TILE_PX or width % TILE_PX or height % TILE_PX:
             near = [max(1, round(side / TILE_PX)) * TILE_PX for side in self.input_size]

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from streamvis.encode.config import EncoderConfig
+from streamvis.encode.config import NONE, EncoderConfig
 from streamvis.errors import ConfigError
 from streamvis.types import ModelId
 
@@ -19,7 +19,7 @@ class Features:
     """What an encoder says about B pictures; tensors stay on the encoder's device."""
 
     pyramid: dict[int, Tensor]  # stride 8, 16, 32 -> [B, C, h, w], the encoder's dtype
-    embedding: Tensor  # float32 [B, D], L2 norm 1
+    embedding: Tensor  # float32 [B, D], L2 norm 1; D = 0 from the encoder `none`
 
 
 class Encoder(Protocol):
@@ -33,6 +33,20 @@ class Encoder(Protocol):
         """uint8 [B, H, W, 3] RGB -> features, every tile computed."""
 
 
+class NoEncoder:
+    """Makes nothing: for detectors that read the pictures themselves."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        self.model = ModelId(NONE, "")
+        self.input_size = config.input_size
+        self.tile_px = config.tile_px
+        self.device = torch.device("cpu")
+        self.dtype = torch.float32
+
+    def encode_full(self, images: Tensor) -> Features:
+        return Features({}, torch.zeros(len(images), 0))
+
+
 def build_encoder(config: EncoderConfig) -> Encoder:
     """Raises WeightsError when its weights are missing, damaged or of another shape."""
     # Said out loud, because Ray starts its actors with OMP_NUM_THREADS=1.
@@ -43,6 +57,8 @@ def build_encoder(config: EncoderConfig) -> Encoder:
         from streamvis.encode.timm_encoder import TimmEncoder  # timm takes a second to import
 
         return TimmEncoder(config, device, dtype)
+    if config.name == NONE:
+        return NoEncoder(config)
     from streamvis.encode.sv_tiny_encoder import SvTinyEncoder
 
     return SvTinyEncoder(config, device, dtype)

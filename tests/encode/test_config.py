@@ -1,9 +1,11 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from streamvis.detect.config import DetectorConfig
 from streamvis.encode.config import EncoderConfig
 
 
@@ -14,7 +16,7 @@ def test_size_must_be_whole_tiles_and_says_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", ["sv_huge", "resnet50"])
 def test_name_is_ours_or_timms(name: str) -> None:
-    with pytest.raises(ValidationError, match="sv_tiny or timm/<name>"):
+    with pytest.raises(ValidationError, match="sv_tiny, timm/<name> or none"):
         EncoderConfig(name=name)
 
 
@@ -24,3 +26,9 @@ def test_configs_load_without_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_no_encoder_needs_a_detector_that_reads_pictures() -> None:
+    with pytest.raises(ValueError, match=r"give detector\.onnx"):
+        DetectorConfig().check_encoder("none")
+    DetectorConfig(onnx=Path("a.onnx")).check_encoder("none")

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from streamvis.encode.encoder import choose_device, choose_dtype
+from streamvis.encode.config import EncoderConfig
+from streamvis.encode.encoder import build_encoder, choose_device, choose_dtype
 from streamvis.errors import ConfigError
 
 CPU = torch.device("cpu")
@@ -20,3 +21,10 @@ def test_cuda_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_device("auto") == CPU
     with pytest.raises(ConfigError, match="no GPU here"):
         choose_device("cuda")
+
+
+def test_the_encoder_none_makes_nothing() -> None:
+    encoder = build_encoder(EncoderConfig(name="none", input_size=(128, 64)))
+    features = encoder.encode_full(torch.zeros(3, 64, 128, 3, dtype=torch.uint8))
+    assert features.pyramid == {}
+    assert features.embedding.shape == (3, 0)
