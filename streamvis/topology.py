@@ -133,6 +133,11 @@ class PipelineConfig(ConfigModel):
         return sources
 
     @model_validator(mode="after")
+    def _check_detector(self) -> PipelineConfig:
+        self.detector.check_encoder(self.encoder.name)
+        return self
+
+    @model_validator(mode="after")
     def _check_outputs(self) -> PipelineConfig:
         for key in ("publish", "mosaic"):
             if sum(getattr(output, key) is not None for output in self.outputs) > 1:
