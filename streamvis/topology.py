@@ -11,7 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from streamvis.config.model import ConfigModel, DurationNs, LocalPath
 from streamvis.detect.config import DetectorConfig
 from streamvis.encode.config import EncoderConfig
-from streamvis.publish.config import PublishConfig
+from streamvis.publish.config import OptInKind, PublishConfig
+from streamvis.record.config import RecordConfig
 from streamvis.source.config import SourceConfig, SourceUri
 from streamvis.tiling.config import TilingConfig
 from streamvis.track.config import TrackerConfig
@@ -64,27 +65,33 @@ class MosaicConfig(ConfigModel):
         return path
 
 
+SHORT_FORMS = {"publish": "address", "mosaic": "path", "record": "dir"}
+
+
 class OutputConfig(ConfigModel):
     """One output: exactly one key."""
 
     publish: PublishConfig | None = None
     mosaic: MosaicConfig | None = None
+    record: RecordConfig | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _short_forms(cls, data: Any) -> Any:
-        """`publish: ADDRESS` and `mosaic: PATH` instead of a mapping."""
+        """`publish: ADDRESS`, `mosaic: PATH` and `record: DIR` instead of a mapping; what else
+        `record` may say stands beside it: `{record: DIR, keep: 24h}`."""
         if not isinstance(data, dict):
             return data
-        inner = {"publish": "address", "mosaic": "path"}
-        return {
-            k: {inner[k]: v} if k in inner and isinstance(v, str) else v for k, v in data.items()
-        }
+        for key, inner in SHORT_FORMS.items():
+            if isinstance(data.get(key), str):
+                options = {k: v for k, v in data.items() if k not in SHORT_FORMS}
+                return {key: {inner: data[key], **options}}
+        return data
 
     @model_validator(mode="after")
     def _one_key(self) -> OutputConfig:
         if len(self.model_fields_set) != 1:
-            raise ValueError("an output has exactly one key: publish or mosaic")
+            raise ValueError(f"an output has exactly one key: {', '.join(SHORT_FORMS)}")
         return self
 
 
@@ -96,6 +103,13 @@ class PipelineConfig(ConfigModel):
     clock: Clock = Field(
         default="live",
         description="live: paced, the latest frame wins. replay: lossless and reproducible",
+    )
+    speed: float = Field(
+        default=1.0, gt=0, description="live: seconds of a recorded source a second"
+    )
+    as_recorded: bool = Field(
+        default=False,
+        description="Repeat the drops, batches and plans of the recordings that are the sources",
     )
     runtime: RuntimeConfig = RuntimeConfig()
     defaults: SourceDefaults = SourceDefaults()
@@ -139,11 +153,13 @@ class PipelineConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _check_outputs(self) -> PipelineConfig:
-        for key in ("publish", "mosaic"):
+        for key in SHORT_FORMS:
             if sum(getattr(output, key) is not None for output in self.outputs) > 1:
                 raise ValueError(f"outputs: at most one {key}; remove the others")
         if self.clock == "replay" and self.runtime.workers > 1:
             raise ValueError("clock: replay is reproducible on one worker only; set workers: 1")
+        if self.as_recorded and self.clock != "replay":
+            raise ValueError("as_recorded repeats what was: set clock: replay")
         return self
 
     @property
@@ -154,6 +170,20 @@ class PipelineConfig(ConfigModel):
     @property
     def mosaic(self) -> MosaicConfig | None:
         return next((o.mosaic for o in self.outputs if o.mosaic), None)
+
+    @property
+    def record(self) -> RecordConfig | None:
+        return next((o.record for o in self.outputs if o.record), None)
+
+    @property
+    def opt_in(self) -> frozenset[OptInKind]:
+        """The kinds of messages that are published only because somebody wants them."""
+        wanted: set[OptInKind] = set(self.publish.opt_in)
+        if self.record:
+            wanted |= {"vid", "plan"}
+        if self.mosaic:
+            wanted |= {"img"}
+        return frozenset(wanted)
 
     def digest(self) -> str:
         """sha256 of the resolved config, hex: two runs with one digest ran the same thing."""

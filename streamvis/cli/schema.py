@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from streamvis.topology import PipelineConfig
+from streamvis.topology import SHORT_FORMS, PipelineConfig
 
 
 def schema() -> None:
@@ -19,7 +19,7 @@ def pipeline_schema() -> str:
     document = PipelineConfig.model_json_schema()
     _allow_use(document)
     short_forms: list[dict[str, Any]] = [{"type": "string"}]
-    for key in ("publish", "mosaic"):
+    for key in SHORT_FORMS:
         document["$defs"]["OutputConfig"]["properties"][key]["anyOf"] += short_forms
     options = document["properties"]["sources"]["additionalProperties"]
     document["properties"]["sources"]["additionalProperties"] = {

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 _DURATION = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(ns|us|ms|s|min|h)\s*$")
 _UNIT_NS = {
@@ -57,6 +57,7 @@ def resolve_path(value: Any) -> Path:
 DurationNs = Annotated[
     int,
     BeforeValidator(lambda v: v if type(v) is int and v == 0 else parse_duration_ns(v)),
+    PlainSerializer(lambda ns: f"{ns}ns", when_used="json"),  # reads back
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ns|us|ms|s|min|h)$"}),
 ]
 """Nanoseconds, written with a unit: `20ms`, `3s`."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, field_validator, model_validator
 
 from streamvis.address import Address
 from streamvis.config.model import ConfigModel, DurationNs
 from streamvis.errors import AddressError
+
+
+OptInKind = Literal["img", "vid", "plan"]
 
 
 class PublishConfig(ConfigModel):
@@ -31,6 +36,10 @@ class PublishConfig(ConfigModel):
     )
     sync_tolerance: DurationNs = Field(
         default=60_000_000, ge=0, description="Capture times this close show the same moment."
+    )
+
+    opt_in: tuple[OptInKind, ...] = Field(
+        default=(), description="Kinds that are large or for tools, published on demand only."
     )
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from streamvis.config.model import ConfigModel, resolve_path
+from streamvis.config.model import ConfigModel, DurationNs, resolve_path
 
 SYNTH_SCHEME = "synth://"
 
@@ -36,3 +36,12 @@ class SourceConfig(ConfigModel):
         default=None, description="Camera of the drive; the source's own name if not given"
     )
     max_frames: int | None = Field(default=None, ge=1, description="Stop after so many frames")
+    start: DurationNs = Field(default=0, description="Begin at this media time")
+    end: DurationNs | None = Field(default=None, gt=0, description="Stop at this media time")
+    loop: bool = Field(default=False, description="Begin again at the end, for ever")
+
+    @model_validator(mode="after")
+    def _check_window(self) -> SourceConfig:
+        if self.end is not None and self.end <= self.start:
+            raise ValueError("end must be later than start")
+        return self
