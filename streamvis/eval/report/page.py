@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -24,12 +24,14 @@ from streamvis.eval.report.pictures import (
     tiles_uri,
 )
 from streamvis.eval.report.roles import groups_of, probed, undisturbed
-from streamvis.eval.report.style import marks_of
+from streamvis.eval.report.style import Mark, base_name, marks_of
 from streamvis.eval.report.tables import Marked
-from streamvis.eval.result import EvalResult
+from streamvis.eval.result import DetectionScore, EvalResult
 from streamvis.render.output_file import write_file
 
-_NUM_OPEN_GROUPS = 2  # the plots of the other classes are folded
+Legend: TypeAlias = list[tuple[Mark, str, str]]  # config, a figure beside its name
+
+_NUM_OPEN_GROUPS = 3  # the plots of the other classes are folded
 
 
 def write_report(result: EvalResult, pictures: Sequence[FramePicture], path: Path) -> None:
@@ -42,7 +44,6 @@ def render_report(result: EvalResult, pictures: Sequence[FramePicture]) -> str:
     template = _environment().get_template("page.html.j2")
     return template.render(
         result=result,
-        marks=marks_of(result),
         pictures=_by_config(pictures),
         picture_colours={"found": FOUND, "missed": MISSED, "ignored": IGNORED, "tile": ENCODED},
         class_colours=CLASS_COLOURS,
@@ -58,10 +59,12 @@ def _sections(result: EvalResult) -> dict[str, Any]:
     tracked = [name for name in groups if any(name in run.tracking for _, run in runs)]
     return {
         "runs": runs,
+        "legend": [(mark, run.name, "") for mark, run in runs],
         "group": group,
         "groups": groups,
         "num_open": _NUM_OPEN_GROUPS,
         "verdicts": words.verdicts(runs, group),
+        "facts": words.facts(result),
         "evidence": words.evidence(result),
         "main": tables.main_table(runs, group),
         "by_class": tables.class_table(runs, groups),
@@ -74,21 +77,21 @@ def _sections(result: EvalResult) -> dict[str, Any]:
         "tracking": tables.tracking_table(runs, tracked),
         "embedding": tables.embedding_table(runs),
         "probes": tables.probe_table(probes, group),
-        "probe_plot": _probe_plot(probes, group),
+        "probe_plot": _probe_plot(result, group),
     }
 
 
 def _cost_plots(runs: Marked, group: str) -> list[Markup]:
-    scored = [(mark, run.cost, run.detection[group]) for mark, run in runs if group in run.detection]
+    scored = [(mark, run) for mark, run in runs if group in run.detection]
     timed: plots.Points = [
-        (mark, float(np.median(cost.encode_ms) + np.median(cost.detect_ms)), score)
-        for mark, cost, score in scored
-        if len(cost.encode_ms) and len(cost.detect_ms)
+        (mark, float(np.median(run.cost.encode_ms + run.cost.detect_ms)), run.detection[group])
+        for mark, run in scored
+        if len(run.cost.encode_ms)
     ]
     counted: plots.Points = [
-        (mark, cost.gflops_per_frame, score)
-        for mark, cost, score in scored
-        if cost.gflops_per_frame is not None
+        (mark, run.cost.gflops_per_frame, run.detection[group])
+        for mark, run in scored
+        if run.cost.gflops_per_frame is not None
     ]
     titles = {"cost-ms": "encode + detect, ms a frame", "cost-gflop": "GFLOP a frame"}
     return [
@@ -106,8 +109,8 @@ def _precision_plots(runs: Marked, groups: Sequence[str]) -> list[Markup]:
     ]
 
 
-def _calibration_plots(runs: Marked, groups: Sequence[str]) -> list[tuple[Markup, Any]]:
-    """(plot, [(mark, config, its calibration error)]) of every group that has detections."""
+def _calibration_plots(runs: Marked, groups: Sequence[str]) -> list[tuple[Markup, Legend]]:
+    """One for every group that has detections, with the configs' calibration errors."""
     found = []
     for number, group in enumerate(groups):
         shown = [(m, run, run.calibration[group]) for m, run in runs if group in run.calibration]
@@ -115,7 +118,7 @@ def _calibration_plots(runs: Marked, groups: Sequence[str]) -> list[tuple[Markup
         if shown:
             points = [(mark, it) for mark, _, it in shown]
             plot = plots.calibration_plot(f"calibration-{number}", points, group)
-            found.append((plot, [(mark, run.name, f"{it.ece:.3f}") for mark, run, it in shown]))
+            found.append((plot, [(mark, run.name, f"ECE {it.ece:.3f}") for mark, run, it in shown]))
     return found
 
 
@@ -133,16 +136,17 @@ def _streaming_plot(runs: Marked, group: str) -> Markup | None:
     return plots.streaming_plot("streaming", streamed, group) if streamed else None
 
 
-def _probe_plot(probes: Sequence[Any], group: str) -> Markup | None:
-    scores: dict[str, dict[str, Any]] = {}
-    marks = {it.name: it.mark for it in probes}
-    for it in probes:
-        if it.base and group in it.base.detection:
-            scores.setdefault(it.name, {})["undisturbed"] = it.base.detection[group]
-        if group in it.run.detection:
-            scores.setdefault(it.name, {})[str(it.run.probe)] = it.run.detection[group]
-    runs = [(marks[name], found) for name, found in scores.items()]
-    return plots.probe_plot("probes", runs, group) if runs else None
+def _probe_plot(result: EvalResult, group: str) -> tuple[Markup, Legend] | None:
+    """Every config that was probed and its dense twin, undisturbed and under each probe."""
+    marks = marks_of(result)
+    names = dict.fromkeys(base_name(run) for run in result.configs if run.probe)
+    scores: dict[str, dict[str, DetectionScore]] = {name: {} for name in names}
+    for run in result.configs:
+        if base_name(run) in names and group in run.detection:
+            scores[base_name(run)][run.probe or "undisturbed"] = run.detection[group]
+    runs = [(marks[name], found) for name, found in scores.items() if found]
+    legend = [(marks[name], name, "") for name, found in scores.items() if found]
+    return (plots.probe_plot("probes", runs, group), legend) if runs else None
 
 
 def _by_config(pictures: Sequence[FramePicture]) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -18,6 +18,7 @@ from streamvis.types import CLASSES, Detections
 FOUND: Colour = (60, 220, 110)
 MISSED: Colour = (255, 60, 60)
 IGNORED: Colour = (170, 176, 184)
+_INK: Colour = (16, 18, 22)
 ENCODED: Colour = (255, 176, 32)
 CLASS_COLOURS: dict[str, Colour] = {  # none is the green or red of the labels
     "person": (250, 230, 70),
@@ -33,7 +34,7 @@ CLASS_COLOURS: dict[str, Colour] = {  # none is the green or red of the labels
 _WIDTH_PX = 880
 _TILES_WIDTH_PX = 560
 _LINE_PX = 2
-_DASH_PX = 9
+_DASH_PX = 7
 _MATCH_IOU = 0.5
 # A car called a truck was still seen: vehicles match each other, as in the `vehicle` group.
 _GROUP = np.array(
@@ -93,7 +94,7 @@ def tiles_uri(frame: FramePicture) -> str:
         if frame.encoded[row, col]:
             fill(picture, x, y, width, height, ENCODED, 0.38)
         else:
-            fill(picture, x, y, width + 1, height + 1, (16, 18, 22), 0.45)
+            fill(picture, x, y, width + 1, height + 1, _INK, 0.45)
     return _uri(picture)
 
 
@@ -110,16 +111,17 @@ def missed(labels: FrameLabels, detections: Detections) -> NDArray[np.bool_]:
 
 
 def _draw_dashed(picture: Picture, xyxy: NDArray[np.float32], colour: Colour, line_px: int) -> None:
+    """Dashes of the colour, and of ink between them: seen on bright and on dark ground."""
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = np.clip(xyxy.round().astype(int), 0, [width, height] * 2).tolist()
-    for x in range(x0, x1, 2 * _DASH_PX):
-        length = min(_DASH_PX, x1 - x)
-        fill(picture, x, y0, length, line_px, colour, 1.0)
-        fill(picture, x, max(y1 - line_px, y0), length, line_px, colour, 1.0)
-    for y in range(y0, y1, 2 * _DASH_PX):
-        length = min(_DASH_PX, y1 - y)
-        fill(picture, x0, y, line_px, length, colour, 1.0)
-        fill(picture, max(x1 - line_px, x0), y, line_px, length, colour, 1.0)
+    for number, x in enumerate(range(x0, x1, _DASH_PX)):
+        ink, length = (colour, _INK)[number % 2], min(_DASH_PX, x1 - x)
+        fill(picture, x, y0, length, line_px, ink, 1.0)
+        fill(picture, x, max(y1 - line_px, y0), length, line_px, ink, 1.0)
+    for number, y in enumerate(range(y0, y1, _DASH_PX)):
+        ink, length = (colour, _INK)[number % 2], min(_DASH_PX, y1 - y)
+        fill(picture, x0, y, line_px, length, ink, 1.0)
+        fill(picture, max(x1 - line_px, x0), y, line_px, length, ink, 1.0)
 
 
 def _scaled(image: Picture, width_px: int) -> Picture:

@@ -21,6 +21,7 @@ from streamvis.eval.result import Calibration, DetectionScore, Interval
 
 Points: TypeAlias = Sequence[tuple[Mark, float, DetectionScore]]  # cost, accuracy
 
+_SMALL_IN, _WIDE_IN = (3.6, 2.9), (6.4, 3.1)
 _LOG_FROM = 8.0  # a linear axis hides the small ones when the largest is so many times larger
 _RECALL = np.linspace(0, 1, 101)
 
@@ -52,7 +53,7 @@ def precision_plot(name: str, curves: Sequence[tuple[Mark, DetectionScore]], gro
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
         axes.set_title(group, loc="left", fontsize=10)
 
-    return draw_svg(name, f"precision over recall, {group}", draw, (3.6, 2.9))
+    return draw_svg(name, f"precision over recall, {group}", draw, _SMALL_IN)
 
 
 def calibration_plot(name: str, runs: Sequence[tuple[Mark, Calibration]], group: str) -> Markup:
@@ -90,7 +91,7 @@ def latency_plot(name: str, runs: Sequence[tuple[Mark, NDArray[np.float32]]]) ->
         axes.set(ylim=(0, 1.03), xlabel="latency, ms", ylabel="share of frames")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.0f} %"))
 
-    return draw_svg(name, "distribution of the latency", draw, (6.4, 3.1))
+    return draw_svg(name, "distribution of the latency", draw, _WIDE_IN)
 
 
 def streaming_plot(
@@ -110,7 +111,7 @@ def streaming_plot(
         axes.set_xticks((0, 1), ("offline", "streaming"))
         axes.set_ylim(*_score_range([score for _, *scores in runs for score in scores]))
 
-    return draw_svg(name, f"offline and streaming AP50, {group}", draw)
+    return draw_svg(name, f"offline and streaming AP50, {group}", draw, _WIDE_IN)
 
 
 def probe_plot(
@@ -130,7 +131,7 @@ def probe_plot(
         axes.set_xticks(range(len(labels)), labels)
         axes.set_ylim(*_score_range([score for _, scores in runs for score in scores.values()]))
 
-    return draw_svg(name, f"{group} AP50 by probe", draw, (6.4, 3.1))
+    return draw_svg(name, f"{group} AP50 by probe", draw, _WIDE_IN)
 
 
 def _point(axes: Axes, mark: Mark, x: float, y: float, interval: Interval | None) -> None:
@@ -144,8 +145,10 @@ def _front(points: Points) -> tuple[list[float], list[float]]:
     x: list[float] = []
     y: list[float] = []
     for _, cost, score in sorted(points, key=lambda point: (point[1], -point[2].AP50)):
-        if not y or score.AP50 > y[-1]:
-            x, y = [*x, *([cost] if y else []), cost], [*y, *y[-1:], score.AP50]
+        if not y:
+            x, y = [cost], [score.AP50]
+        elif y[-1] < score.AP50:
+            x, y = [*x, cost, cost], [*y, y[-1], score.AP50]
     return x, y
 
 
@@ -181,5 +184,3 @@ def _score_range(scores: Sequence[DetectionScore]) -> tuple[float, float]:
     low = max(0.0, np.floor(10 * (min(lows) - 0.02)) / 10)
     high = min(1.02, np.ceil(10 * (max(highs) + 0.02)) / 10)
     return (low, high) if high - low >= 0.2 else (max(0.0, high - 0.2), max(high, 0.2))
-
-

@@ -40,6 +40,6 @@ def probed(result: EvalResult) -> list[Probed]:
 
 
 def groups_of(runs: Sequence[tuple[Mark, ConfigResult]]) -> list[str]:
-    """The class groups that anyone was scored on, the headline first: vehicle, then as they come."""
+    """The class groups that anyone was scored on, `vehicle` first."""
     names = dict.fromkeys(name for _, run in runs for name in run.detection)
     return sorted(names, key=lambda name: name != "vehicle")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from typing import Any
 
 from markupsafe import Markup, escape
 from matplotlib import rc_context
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from streamvis.eval.report.style import CARD, CSS_VARIABLES, INK, LINE, MUTED
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # real text: sharp, searchable and small
     "text.parse_math": False,  # a name may hold a dollar sign
     "font.size": 9,
@@ -38,7 +39,8 @@ _SETTINGS = {
 _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 _FONT = re.compile(r"'DejaVu Sans'[^;\"]*")
-_DROPPED = re.compile(r"<(metadata|style)\b.*?</\1>", re.DOTALL)  # its style rule is for all the page
+# A style element inside an SVG is in force for the whole page.
+_DROPPED = re.compile(r"<(metadata|style)\b.*?</\1>", re.DOTALL)
 _ID = re.compile(r'(\bid="|url\(#|href="#)')
 _COLOUR = re.compile("|".join(CSS_VARIABLES))
 

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from streamvis.eval.report.roles import Probed
 from streamvis.eval.report.style import Mark
-from streamvis.eval.result import ConfigResult, Cost, DetectionScore, Difference, EmbeddingScore, Interval
+from streamvis.eval.result import (
+    ConfigResult,
+    Cost,
+    DetectionScore,
+    Difference,
+    EmbeddingScore,
+    Interval,
+)
 
 NONE = "–"
 
@@ -64,7 +71,7 @@ def main_table(runs: Marked, group: str) -> Table:
         "GFLOP a frame": lambda run: Cell(number(run.cost.gflops_per_frame)),
         "encode ms": lambda run: _median_cell(run.cost.encode_ms),
         "detect ms": lambda run: _median_cell(run.cost.detect_ms),
-        "latency ms": lambda run: _median_cell(run.cost.latency_ms),
+        "latency ms": _latency_cell,
         "memory MB": lambda run: Cell(number(run.cost.memory_mb, digits=0)),
     }
     makers = [*accuracy.values(), *cost.values()]
@@ -237,10 +244,13 @@ def _cosines(it: EmbeddingScore) -> tuple[float, ...]:
 
 
 def _median_cell(values_ms: NDArray[np.float32]) -> Cell:
-    if not len(values_ms):
-        return Cell(NONE)
-    p50, p99 = np.percentile(values_ms, (50, 99))
-    return Cell(number(float(p50)), f"p99 {number(float(p99))}")
+    return Cell(number(float(np.median(values_ms)) if len(values_ms) else None))
+
+
+def _latency_cell(run: ConfigResult) -> Cell:
+    values_ms = run.cost.latency_ms
+    p99 = f"p99 {number(float(np.percentile(values_ms, 99)))}" if len(values_ms) else ""
+    return Cell(_median_cell(values_ms).text, p99)
 
 
 def _labelled(scores: DetectionScore) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,13 +13,42 @@ from streamvis.eval.report.tables import encoded_share, number, signed, tone
 from streamvis.eval.result import ConfigResult, Difference, EvalResult, Interval
 
 
-def verdicts(
-    runs: Sequence[tuple[Mark, ConfigResult]], group: str
-) -> list[tuple[Mark, str, str, str]]:
-    """(mark, config, what it reaches, how it compares to the first) for every config."""
+@dataclass(frozen=True)
+class Comparison:
+    """One config against the first."""
+
+    lead: str
+    tone: str  # "better", "worse" or nothing shown
+    text: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One config in two lines."""
+
+    mark: Mark
+    name: str
+    reached: str
+    compared: Comparison | None  # None: it is the first
+
+
+def verdicts(runs: Sequence[tuple[Mark, ConfigResult]], group: str) -> list[Verdict]:
+    """One for every config, in their order."""
+    first = runs[0][1].name if runs else ""
     return [
-        (mark, run.name, _reached(run, group), "" if row == 0 else _compared(run, group))
+        Verdict(mark, run.name, _reached(run, group), _compared(run, group, first) if row else None)
         for row, (mark, run) in enumerate(runs)
+    ]
+
+
+def facts(result: EvalResult) -> list[tuple[str, str]]:
+    """What was run, as names and values."""
+    known = {**result.settings, **result.machine}
+    return [
+        ("drive", f"{result.drive}, {result.duration_s:.1f} s"),
+        ("cameras", ", ".join(result.cameras)),
+        ("frames", f"{result.num_frames} run, {result.num_labelled} labelled"),
+        *((name, _text(value)) for name, value in known.items() if value is not None),
     ]
 
 
@@ -30,6 +61,16 @@ def evidence(result: EvalResult) -> str:
         "cameras. When an interval of a difference holds 0, this drive does not show which of "
         "the two is better."
     )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_text, value))
+    return str(value)
 
 
 def _reached(run: ConfigResult, group: str) -> str:
@@ -46,13 +87,14 @@ def _price(run: ConfigResult) -> str:
     return f"{encoded_share(run.cost)} of the tiles encoded, {time}"
 
 
-def _compared(run: ConfigResult, group: str) -> str:
+def _compared(run: ConfigResult, group: str, first: str) -> Comparison:
     scores = run.detection.get(group)
     difference = scores.differences.get("AP50") if scores else None
     if difference is None:
-        return "not compared"
+        return Comparison(f"Not compared with {first}.", "", "")
     interval = _interval(difference.interval, signed)
-    return f"{_direction(difference)}: {signed(difference.value)}{interval}"
+    text = f"{_direction(difference)}, {signed(difference.value)}{interval}"
+    return Comparison(f"Against {first}:", tone(difference), text)
 
 
 def _direction(difference: Difference) -> str:

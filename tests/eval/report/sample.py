@@ -1,4 +1,4 @@
-"""An invented evaluation, with all parts a real one may have: two configs, a dense twin, a probe."""
+"""An invented evaluation that has every part: two configs, a dense twin, a probe."""
 
 from __future__ import annotations
 
