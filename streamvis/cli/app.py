@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streamvis import __version__
-from streamvis.cli import doctor, run, schema, synth, tap, train, validate
+from streamvis.cli import doctor, eval, run, schema, synth, tap, train, validate
 
 EXIT_CODES = (
     "Exit codes: 0 done, or stopped by Ctrl-C or SIGTERM; 1 our own bug; 2 usage or config; "
@@ -29,6 +29,7 @@ app.command()(validate.validate)
 app.command()(schema.schema)
 app.command()(synth.synth)
 app.command()(train.train)
+app.command(name="eval")(eval.eval_drive)
 app.command()(doctor.doctor)
 
 

@@ -22,6 +22,8 @@ class RigCamera(BaseModel):
     """What is read of one camera; other keys may be there."""
 
     file: str
+    width: int | None = None  # source px
+    height: int | None = None
     capture_ns: list[int] | None = None  # Unix ns, one per frame
 
 
