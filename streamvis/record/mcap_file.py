@@ -61,7 +61,7 @@ class McapFile:
                 self.damage = self._describe(error, file.tell())
 
     def summary(self) -> Summary | None:
-        """Channels, counts and indexes from the file's end; None if it has none, or a broken one."""
+        """Channels, counts and indexes from the file's end; None if it has none."""
         if not self.is_finished:
             return None
         try:
