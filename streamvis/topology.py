@@ -185,6 +185,13 @@ class PipelineConfig(ConfigModel):
             wanted |= {"img"}
         return frozenset(wanted)
 
+    def recording_to(self, folder: Path) -> PipelineConfig:
+        """The same pipeline, recorded into `folder`; other wishes of its own record are kept."""
+        record = self.record.model_copy(update={"dir": folder}) if self.record else None
+        others = [output for output in self.outputs if output.record is None]
+        added = OutputConfig(record=record or RecordConfig(dir=folder))
+        return self.model_copy(update={"outputs": [*others, added]})
+
     def digest(self) -> str:
         """sha256 of the resolved config, hex: two runs with one digest ran the same thing."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

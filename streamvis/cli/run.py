@@ -20,6 +20,7 @@ from rich.text import Text
 from streamvis.cli.options import Overrides, PipelinePath, print_error
 from streamvis.config.load import load_config
 from streamvis.errors import OutputError, RuntimeStartError
+from streamvis.record.recorder import RecordSummary
 from streamvis.runtime.ledger import CameraStatus
 from streamvis.runtime.session import RunSummary, Session
 from streamvis.topology import PipelineConfig
@@ -34,6 +35,10 @@ def run(
     ] = None,
     runtime: Annotated[str | None, typer.Option(help="ray, or local: one process.")] = None,
     overrides: Overrides = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Record into a new folder there, as MCAP files."),
+    ] = None,
     summary: Annotated[
         Path | None, typer.Option(metavar="FILE.json", help="Write the run's figures there.")
     ] = None,
@@ -47,6 +52,8 @@ def run(
     Ctrl-C ends it cleanly, a second one at once. `streamvis --help` lists the exit codes.
     """
     config = load_config(pipeline, PipelineConfig, list(_as_overrides(clock, runtime, overrides)))
+    if record:
+        config = config.recording_to(record)
     if summary:
         _check_writable(summary)
     session = Session(config, wait_subscribers)
@@ -162,8 +169,25 @@ def _report(result: RunSummary, was_stopped: bool) -> None:
     if result.film:
         console.print(f"film:  {_short(result.film)}")
         console.print(f"still: {_short(result.film.with_suffix('.png'))}")
+    if result.recording:
+        console.print(describe_recording(result.recording), markup=False)
     for problem in result.problems:
         print_error(problem)
+
+
+def describe_recording(recording: RecordSummary) -> str:
+    """One line, and a second one if anything was lost."""
+    size = f"{recording.messages} messages, {recording.num_bytes / 1e6:.1f} MB"
+    line = f"recording: {_short(recording.path)} ({size})"
+    lost = [f"{count} {_LOSSES[key]}" for key, count in recording.lost.items() if count]
+    return f"{line}\nnot recorded: {', '.join(lost)}" if lost else line
+
+
+_LOSSES = {
+    "gap": "that never reached the recorder",
+    "queue": "because the disk was too slow",
+    "disk": "because the disk failed",
+}
 
 
 def _ending(result: RunSummary) -> str:
