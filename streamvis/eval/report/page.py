@@ -97,7 +97,7 @@ def _cost_plots(runs: Marked, group: str) -> list[Markup]:
     return [
         plots.cost_plot(name, points, title, group)
         for (name, title), points in zip(titles.items(), (timed, counted), strict=True)
-        if points
+        if len(points) > 1
     ]
 
 

@@ -60,7 +60,6 @@ def main_table(runs: Marked, group: str) -> Table:
     accuracy: dict[str, Callable[[ConfigResult], Cell]] = {
         f"{group} AP50": lambda run: score_cell(run.detection.get(group), "AP50"),
         "to the first": lambda run: difference_cell(run.detection.get(group), "AP50"),
-        f"{group} AP": lambda run: score_cell(run.detection.get(group), "AP"),
         **{f"{name} AP50": _score_column(name) for name in others},
         f"{group} sAP50": lambda run: score_cell(_streamed(run, group), "AP50"),
         f"{group} HOTA": lambda run: _tracked_cell(run, group),

@@ -104,4 +104,4 @@ def _direction(difference: Difference) -> str:
 
 
 def _interval(interval: Interval | None, form: Callable[[float], str]) -> str:
-    return f" [{form(interval.low)}, {form(interval.high)}]" if interval else ""
+    return f" [{form(interval.low)},\N{NO-BREAK SPACE}{form(interval.high)}]" if interval else ""
