@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from streamvis.eval.config import EvalConfig
 from streamvis.eval.contenders import Run, digest
-from streamvis.eval.cost import count_gflops, grown_mb, resident_mb
+from streamvis.eval.operations import count_gflops
 from streamvis.eval.probe import disturb
 from streamvis.eval.rounds import Footage, Round, RoundReader
 from streamvis.eval.shards import RunLog, Shard, ShardStore
-from streamvis.eval.stepper import Stepper, run_turn
+from streamvis.eval.stepper import Models, Stepper, run_turn
 from streamvis.types import ModelId
 
 TURN_ROUNDS = 20
@@ -60,7 +61,7 @@ class Contender:
         self._shards = self._store.load() if self._facts else []
         self._stepper: Stepper | None = None
         self._is_resuming = self.num_turns > 0
-        self._loaded_mb: float | None = None
+        self._memory_mb: float | None = None
 
     @property
     def num_turns(self) -> int:
@@ -74,20 +75,22 @@ class Contender:
     def is_complete(self) -> bool:
         return bool(self._shards) and self._shards[-1].is_last
 
-    def load(self) -> None:
+    def load(self, cache: dict[EvalConfig, Models]) -> None:
         """Raises WeightsError or ConfigError."""
-        before = resident_mb()
-        self._stepper = Stepper(self.run.config, self._cameras)
-        self._loaded_mb = grown_mb(before)
+        config, batch = self.run.config, len(self._cameras)
+        same = EvalConfig(name="models", encoder=config.encoder, detector=config.detector)
+        if same not in cache:
+            cache[same] = Models.load(same, batch)
+        self._stepper = Stepper(config, self._cameras, cache[same])
+        self._memory_mb = cache[same].memory_mb
 
     def step(self, rounds: Sequence[Round], is_last: bool) -> None:
         """Run the next turn and save it. Raises OutputError."""
         assert self._stepper is not None, "load() comes before step()"
-        before = resident_mb()
-        gflops = None if self._facts else count_gflops(self._stepper, rounds[:_COUNTED_ROUNDS])
+        if self._facts is None:
+            self._facts = self._measure(self._stepper, rounds[:_COUNTED_ROUNDS])
+            self._store.save_facts(self._facts.model_dump_json())
         log = run_turn(self._stepper, rounds)
-        if gflops is not None:
-            self._facts = self._save_facts(self._stepper.model, gflops, grown_mb(before))
         shard = Shard(log, is_last, self._is_resuming)
         self._is_resuming = False
         self._store.save(self.num_turns, shard)
@@ -102,12 +105,9 @@ class Contender:
         resumed = tuple(start for shard, start in pairs if shard.is_resumed)
         return RunRecord(self.run, RunLog.concat(logs), self._facts, resumed)
 
-    def _save_facts(self, model: ModelId, gflops: float, stepped_mb: float | None) -> RunFacts:
-        is_known = self._loaded_mb is not None and stepped_mb is not None
-        memory_mb = (self._loaded_mb or 0) + (stepped_mb or 0) if is_known else None
-        facts = RunFacts(model=model, gflops_per_frame=gflops, memory_mb=memory_mb)
-        self._store.save_facts(facts.model_dump_json())
-        return facts
+    def _measure(self, stepper: Stepper, rounds: Sequence[Round]) -> RunFacts:
+        gflops = count_gflops(stepper, rounds)
+        return RunFacts(model=stepper.model, gflops_per_frame=gflops, memory_mb=self._memory_mb)
 
 
 def run_all(
@@ -123,8 +123,9 @@ def run_all(
             size: stack.enter_context(closing(RoundReader(footage, size)))
             for size in dict.fromkeys(c.run.config.encoder.input_size for c in pending)
         }
+        models: dict[EvalConfig, Models] = {}
         for contender in pending:
-            contender.load()
+            contender.load(models)
         total = _total_frames(contenders, footage)
         for number, turn in enumerate(_turns(readers) if pending else ()):
             # Whoever goes second finds the machine as the first one left it: so they change.
