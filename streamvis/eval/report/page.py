@@ -59,6 +59,7 @@ def _sections(result: EvalResult) -> dict[str, Any]:
     tracked = [name for name in groups if any(name in run.tracking for _, run in runs)]
     return {
         "runs": runs,
+        "shown": [run.name for _, run in runs],  # whose frames are not folded
         "legend": [(mark, run.name, "") for mark, run in runs],
         "group": group,
         "groups": groups,

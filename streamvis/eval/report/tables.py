@@ -203,17 +203,23 @@ def encoded_share(cost: Cost) -> str:
 
 def _probe_row(it: Probed, group: str) -> Row:
     before, after = (run.detection.get(group) if run else None for run in (it.base, it.run))
-    change = signed(after.AP50 - before.AP50) if before and after else NONE
     cells = [
         score_cell(before, "AP50"),
         score_cell(after, "AP50"),
-        Cell(change),
+        _change_cell(it, group),
         score_cell(it.dense.detection.get(group) if it.dense else None, "AP50"),
         Cell(encoded_share(it.base.cost) if it.base else NONE),
         Cell(encoded_share(it.run.cost)),
         _cosine_cell(it.run),
     ]
     return Row(it.name, it.mark, cells)
+
+
+def _change_cell(it: Probed, group: str) -> Cell:
+    before, after = (run.detection.get(group) if run else None for run in (it.base, it.run))
+    if it.is_first and after and "AP50" in after.differences:
+        return difference_cell(after, "AP50")
+    return Cell(signed(after.AP50 - before.AP50) if before and after else NONE)
 
 
 def _any_has(runs: Marked, group: str) -> bool:

@@ -68,6 +68,7 @@ def test_a_probe_stands_beside_the_undisturbed_and_the_dense_run() -> None:
     assert found.dense is not None
     assert found.dense.name == "sv_tiny@dense+fade"
     (group,) = tables.probe_table([found], "vehicle").groups
+    assert group.rows[0].cells[2] == tables.Cell("−0.080", "[−0.110, −0.050]", "worse")
     assert [cell.text for cell in group.rows[0].cells[:6]] == [
         "0.690",
         "0.610",
