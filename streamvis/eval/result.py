@@ -122,7 +122,8 @@ class EmbeddingScore:
     median: float
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: _rounded(value, 6) for name, value in vars(self).items()}
+        cosines = {name: _rounded(getattr(self, name), 6) for name in ("min", "p1", "median")}
+        return {"reference": self.reference, **cosines}
 
 
 @dataclass(frozen=True)
