@@ -70,7 +70,7 @@ def calibration_plot(name: str, runs: Sequence[tuple[Mark, Calibration]], group:
             upper.plot(run.mean_score[seen], run.precision[seen], **look, markersize=4.5)
             left = np.arange(len(run.count)) / len(run.count) + (number + 0.5) * width
             lower.bar(left, run.count, width, align="edge", color=mark.colour)
-        upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
+        upper.set(xlim=(0, 1), ylim=(0, 1.04), ylabel="share that is right")
         upper.set_title(group, loc="left", fontsize=10)
         lower.set(xlabel="score", ylabel="detections")
         _count_axis(lower, max(int(run.count.max(initial=0)) for _, run in runs))
@@ -166,8 +166,9 @@ def _cost_axis(axes: Axes, values: Sequence[float], starts_at_0: bool = True) ->
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
-        margin = 0.05 * (high - low) or 0.1 * high or 1.0
-        axes.set_xlim(0 if starts_at_0 else max(0.0, low - margin), high * 1.12 or 1.0)
+        low = 0.0 if starts_at_0 else low
+        margin = 0.08 * (high - low) or 0.1 * high or 1.0
+        axes.set_xlim(max(0.0, low - margin), high + margin)
         axes.xaxis.set_major_locator(MaxNLocator(6))
 
 

@@ -128,7 +128,7 @@ def tracking_table(runs: Marked, groups: Sequence[str]) -> Table:
             counts = (it.num_switches, it.num_false, it.num_missed)
             cells = [*(Cell(score(x)) for x in shares), *(Cell(count(n)) for n in counts)]
             rows.append(Row(run.name, mark, cells))
-        parts.append(Group(group, f"{count(scores[0][2].num_tracks)} labelled tracks", rows))
+        parts.append(Group(group, _plural(scores[0][2].num_tracks, "labelled track"), rows))
     heads = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1")
     return Table((*heads, "id switches", "false boxes", "missed boxes"), parts)
 
@@ -259,8 +259,12 @@ def _latency_cell(run: ConfigResult) -> Cell:
 
 
 def _labelled(scores: DetectionScore) -> str:
-    tracks = "" if scores.num_tracks is None else f", {count(scores.num_tracks)} tracks"
-    return f"{count(scores.num_boxes)} labelled boxes{tracks}"
+    tracks = "" if scores.num_tracks is None else f", {_plural(scores.num_tracks, 'track')}"
+    return _plural(scores.num_boxes, "labelled box", "es") + tracks
+
+
+def _plural(number: int, name: str, ending: str = "s") -> str:
+    return f"{count(number)} {name}{'' if number == 1 else ending}"
 
 
 def _brackets(interval: Interval | None) -> str:

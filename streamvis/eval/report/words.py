@@ -56,10 +56,10 @@ def evidence(result: EvalResult) -> str:
     """Why these figures are no promise for another drive."""
     return (
         f"One drive of {result.duration_s:.0f} s is little evidence. The intervals are 95 % "
-        "bootstrap intervals over the objects seen here: they say how far a figure might move "
-        "with other objects on the same streets, and nothing about other weather, places or "
-        "cameras. When an interval of a difference holds 0, this drive does not show which of "
-        "the two is better."
+        "bootstrap intervals: they say how far a figure might move had other objects been on "
+        "these streets, and nothing about other weather, places or cameras. When the interval of "
+        "a difference holds 0, this drive does not show which of the two is better. Where too "
+        "little was labelled to draw from, there is no interval."
     )
 
 
