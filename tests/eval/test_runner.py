@@ -30,7 +30,7 @@ def run_configs(
     footage: Footage, out: Path, *configs: EvalConfig, probes: tuple[str, ...] = ()
 ) -> list[RunRecord]:
     contenders = [Contender(run, footage, out) for run in list_runs(configs, probes)]
-    return run_all(contenders, footage, lambda done, total: None)
+    return run_all(contenders, footage, lambda *_: None)
 
 
 def assert_same(one: RunLog, other: RunLog) -> None:
@@ -72,7 +72,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     assert len(list((tmp_path / "killed").rglob("*.npz"))) == 1
     resumed = Contender(list_runs([config], [])[0], footage, tmp_path / "killed")
     assert resumed.num_frames == 40
-    (record,) = run_all([resumed], footage, lambda done, total: None)
+    (record,) = run_all([resumed], footage, lambda *_: None)
     assert_same(record.log, whole.log)
     assert record.resumed_rounds == (20,)
 
