@@ -18,6 +18,7 @@ from streamvis.errors import SourceError
 
 MAGIC = b"\x89MCAP0\r\n"
 UNFINISHED = ".part"  # ends the name of a file that is being written
+RECOVERED = ".recovered.mcap"  # ends the name of a file that stands for a damaged one
 _MAX_RECORD_BYTES = 1 << 28  # four times the largest message: more is damage, not data
 _Bytes: TypeAlias = tuple[type[Exception], ...]
 

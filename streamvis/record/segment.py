@@ -157,6 +157,10 @@ class Segment:
         finally:
             self._sink.close()
 
+    def discard(self) -> None:
+        self._sink.close()
+        self.part.unlink(missing_ok=True)
+
     def _channel(self, entry: Entry) -> int:
         number = self._channels.get(entry.topic)
         if number is None:
