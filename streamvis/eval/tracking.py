@@ -6,6 +6,8 @@ figures. Here is what comes before them: which labels and detections take part.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
@@ -30,7 +32,11 @@ def tracking_score(
     """Score tracked detections (`track_id` unique within the camera; -1 is left out) over all
     labelled cameras. `found` must have every labelled frame. ValueError where the labels have no
     tracks of this group."""
-    sequences = track_sequences(labels, found, group, settings or MatchSettings())
+    return score_sequences(track_sequences(labels, found, group, settings or MatchSettings()))
+
+
+def score_sequences(sequences: Sequence[TrackSequence]) -> TrackingScore:
+    """All cameras together: counts are added, as TrackEval combines sequences."""
     hota = HotaCounts.sum([count_hota(it) for it in sequences])
     clear = ClearCounts.sum([count_clear(it, MATCH_IOU) for it in sequences])
     identity = IdentityCounts.sum([count_identity(it, MATCH_IOU) for it in sequences])
