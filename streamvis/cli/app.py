@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from streamvis import __version__
-from streamvis.cli import doctor, eval, run, schema, synth, tap, train, validate
+from streamvis.cli import doctor, eval, rec, record, run, schema, synth, tap, train, validate
 
 EXIT_CODES = (
     "Exit codes: 0 done, or stopped by Ctrl-C or SIGTERM; 1 our own bug; 2 usage or config; "
@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(tap.tap)
+app.command()(record.record)
+app.add_typer(rec.rec, name="rec")
 app.command()(validate.validate)
 app.command()(schema.schema)
 app.command()(synth.synth)

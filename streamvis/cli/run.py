@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -18,14 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from streamvis.cli.options import Overrides, PipelinePath, print_error
+from streamvis.cli.stop import stop_signals
 from streamvis.config.load import load_config
 from streamvis.errors import OutputError, RuntimeStartError
 from streamvis.record.recorder import RecordSummary
 from streamvis.runtime.ledger import CameraStatus
 from streamvis.runtime.session import RunSummary, Session
 from streamvis.topology import PipelineConfig
-
-_HARD_QUIT = 130
 
 
 def run(
@@ -57,7 +52,7 @@ def run(
     if summary:
         _check_writable(summary)
     session = Session(config, wait_subscribers)
-    with _signals() as stop, _Display(session, config.name) as display:
+    with stop_signals() as stop, _Display(session, config.name) as display:
         result = session.run(display.show, stop.is_requested)
     _report(result, was_stopped=stop.is_requested())
     if summary:
@@ -71,37 +66,6 @@ def _as_overrides(clock: str | None, runtime: str | None, own: list[str] | None)
     if runtime:
         yield f"runtime.kind={runtime}"
     yield from own or ()
-
-
-class _StopFlag:
-    """Set by the first SIGINT or SIGTERM; the second quits at once."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._count += 1
-        if self._count > 1:
-            raise KeyboardInterrupt
-
-    def is_requested(self) -> bool:
-        return self._count > 0
-
-
-@contextmanager
-def _signals() -> Iterator[_StopFlag]:
-    flag = _StopFlag()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    old = {number: signal.signal(number, flag.handle) for number in numbers}
-    try:
-        yield flag
-    except KeyboardInterrupt:
-        print("quit before it was clean", file=sys.stderr)
-        raise typer.Exit(_HARD_QUIT) from None
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 class _Display:

@@ -80,6 +80,11 @@ class Archive:
         return self._finished_bytes + (self._segment.size if self._segment else 0)
 
     @property
+    def has_video(self) -> bool:
+        """At least one camera's bitstream is among the messages."""
+        return self._about.has_units
+
+    @property
     def num_messages(self) -> int:
         """In closed chunks: safe, whatever happens to this process."""
         return self._finished_messages + (self._segment.num_safe if self._segment else 0)
