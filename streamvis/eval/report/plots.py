@@ -131,7 +131,8 @@ def probe_plot(
         axes.set(xlim=(-0.5, len(labels) - 0.5), ylabel=f"{group} AP50")
         axes.set_xticks(range(len(labels)), labels)
         if len(labels) > _MOST_UPRIGHT:
-            axes.tick_params(axis="x", labelrotation=35)
+            for label in axes.get_xticklabels():
+                label.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
         _score_axis(axes, [score for _, scores in runs for score in scores.values()])
 
     return draw_svg(name, f"{group} AP50 by probe", draw, _WIDE_IN)
@@ -169,7 +170,7 @@ def _cost_axis(axes: Axes, values: Sequence[float], starts_at_0: bool = True) ->
         low = 0.0 if starts_at_0 else low
         margin = 0.08 * (high - low) or 0.1 * high or 1.0
         axes.set_xlim(max(0.0, low - margin), high + margin)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
 def _count_axis(axes: Axes, most: int) -> None:

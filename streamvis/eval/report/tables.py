@@ -13,7 +13,6 @@ from streamvis.eval.report.roles import Probed
 from streamvis.eval.report.style import Mark
 from streamvis.eval.result import (
     ConfigResult,
-    Cost,
     DetectionScore,
     Difference,
     EmbeddingScore,
@@ -66,7 +65,7 @@ def main_table(runs: Marked, group: str) -> Table:
         "embedding cosine": _cosine_cell,
     }
     cost: dict[str, Callable[[ConfigResult], Cell]] = {
-        "tiles encoded": lambda run: Cell(encoded_share(run.cost)),
+        "tiles encoded": lambda run: Cell(encoded_share(run)),
         "GFLOP a frame": lambda run: Cell(number(run.cost.gflops_per_frame)),
         "encode ms": lambda run: _median_cell(run.cost.encode_ms),
         "detect ms": lambda run: _median_cell(run.cost.detect_ms),
@@ -124,7 +123,8 @@ def tracking_table(runs: Marked, groups: Sequence[str]) -> Table:
         scores = [(mark, run, run.tracking[group]) for mark, run in runs if group in run.tracking]
         rows = []
         for mark, run, it in scores:
-            shares = (it.HOTA, it.DetA, it.AssA, it.LocA, it.MOTA, it.IDF1)
+            placed = it.LocA if it.DetA else None  # 1.0 by convention where nothing was found
+            shares = (it.HOTA, it.DetA, it.AssA, placed, it.MOTA, it.IDF1)
             counts = (it.num_switches, it.num_false, it.num_missed)
             cells = [*(Cell(score(x)) for x in shares), *(Cell(count(n)) for n in counts)]
             rows.append(Row(run.name, mark, cells))
@@ -197,8 +197,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def encoded_share(cost: Cost) -> str:
-    return percent(cost.tiles_encoded / cost.tiles_total) if cost.tiles_total else NONE
+def encoded_share(run: ConfigResult) -> str:
+    """Of its tiles; a run without an encoder has none."""
+    cost, encoder = run.cost, run.config.get("encoder") or {}
+    if not cost.tiles_total or encoder.get("name") == "none":
+        return NONE
+    return percent(cost.tiles_encoded / cost.tiles_total)
 
 
 def _probe_row(it: Probed, group: str) -> Row:
@@ -208,8 +212,8 @@ def _probe_row(it: Probed, group: str) -> Row:
         score_cell(after, "AP50"),
         _change_cell(it, group),
         score_cell(it.dense.detection.get(group) if it.dense else None, "AP50"),
-        Cell(encoded_share(it.base.cost) if it.base else NONE),
-        Cell(encoded_share(it.run.cost)),
+        Cell(encoded_share(it.base) if it.base else NONE),
+        Cell(encoded_share(it.run)),
         _cosine_cell(it.run),
     ]
     return Row(it.name, it.mark, cells)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamvis.eval.report.style import Mark
-from streamvis.eval.report.tables import encoded_share, number, signed, tone
+from streamvis.eval.report.tables import NONE, encoded_share, number, signed, tone
 from streamvis.eval.result import ConfigResult, Difference, EvalResult, Interval
 
 
@@ -84,7 +84,8 @@ def _reached(run: ConfigResult, group: str) -> str:
 def _price(run: ConfigResult) -> str:
     times_ms = [float(np.median(it)) for it in (run.cost.encode_ms, run.cost.detect_ms) if len(it)]
     time = f"{number(sum(times_ms))} ms a frame to encode and detect" if times_ms else "not timed"
-    return f"{encoded_share(run.cost)} of the tiles encoded, {time}"
+    share = encoded_share(run)
+    return f"no tiles, {time}" if share == NONE else f"{share} of the tiles encoded, {time}"
 
 
 def _compared(run: ConfigResult, group: str, first: str) -> Comparison:

@@ -98,3 +98,18 @@ def test_facts_leave_out_what_is_not_there() -> None:
         "ranges": "small, large",
         "is_paired": "yes",
     }
+
+
+def test_a_run_without_encoder_has_no_tiles_to_save() -> None:
+    run = replace(sample_result().configs[0], config={"encoder": {"name": "none"}})
+    assert tables.encoded_share(run) == "–"
+    assert tables.encoded_share(sample_result().configs[0]) == "27 %"
+
+
+def test_nothing_found_is_nowhere_placed() -> None:
+    (mark, run), *_ = undisturbed(sample_result())
+    lost = replace(run.tracking["vehicle"], HOTA=0.0, DetA=0.0, AssA=0.0, LocA=1.0)
+    table = tables.tracking_table([(mark, replace(run, tracking={"vehicle": lost}))], ["vehicle"])
+    cells = dict(zip(table.columns, table.groups[0].rows[0].cells, strict=True))
+    assert cells["LocA"].text == "–"
+    assert cells["DetA"].text == "0.000"
