@@ -15,6 +15,7 @@ import zmq
 
 from streamvis.errors import RuntimeStartError, SourceError, StreamvisError
 from streamvis.publish.heartbeat import Heart
+from streamvis.publish.info import Informer
 from streamvis.publish.proxy import Proxy
 from streamvis.publish.sync import SyncJoiner
 from streamvis.record.recorder import Recorder, RecordSummary
@@ -71,7 +72,7 @@ class Session:
 
     def __init__(self, config: PipelineConfig, wait_subscribers: int | None = None) -> None:
         """`wait_subscribers`, if given, beats the pipeline file's."""
-        self._config = config
+        self._config = config = _share_cores(config)
         self._began_ns = time.monotonic_ns()
         self._start_ns: int | None = None  # of the first frame's release
         self._film: Film | None = None
@@ -84,10 +85,12 @@ class Session:
         own = (config.mosaic is not None) + (config.record is not None)  # they subscribe too
         self._num_wanted = wanted + own
         self.ledger = RunLedger(origin, cameras, publish.heartbeat)
+        self._informer = Informer(origin, publish.heartbeat, config.resolved_json())
         self._heart = Heart(origin, publish.heartbeat, config.digest())
         self._observers = (
             self.ledger,
             SyncJoiner(origin, cameras, publish.sync_tolerance),
+            self._informer,
             self._heart,
         )
 
@@ -179,6 +182,8 @@ class Session:
         for report in engine.reports():
             self.ledger.update(report)
             self._heart.set_camera(report.camera, report.state, report.rate_hz)
+            if report.info:
+                self._informer.set_camera(report.camera, report.info)
 
     def _wait_for_subscribers(
         self,
@@ -237,6 +242,16 @@ def _make_engine(config: PipelineConfig, results_endpoint: str, folder: Path) ->
     from streamvis.runtime.ray_engine import RayEngine  # Ray
 
     return RayEngine(config, results_endpoint, folder)
+
+
+def _share_cores(config: PipelineConfig) -> PipelineConfig:
+    """The workers share this host's cores, unless the config says how many threads each. Said in
+    the config, because a replay on other cores must use as many: sums depend on it."""
+    cores = len(os.sched_getaffinity(0))
+    workers = config.runtime.workers if config.runtime.kind == "ray" else 1
+    threads = config.encoder.threads or max(1, cores // workers)
+    encoder = config.encoder.model_copy(update={"threads": threads})
+    return config.model_copy(update={"encoder": encoder})
 
 
 @contextmanager

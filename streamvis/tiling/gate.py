@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import numpy as np
 
 from streamvis.tiling.config import TilingConfig
@@ -9,7 +12,13 @@ from streamvis.tiling.grid import TileGrid
 from streamvis.types import Feedback, Frame, TilePlan
 
 
-def build_gate(config: TilingConfig, grid: TileGrid) -> DenseGate:
+class Gate(Protocol):
+    """Chooses the tiles of each frame that goes to the back."""
+
+    def plan(self, frame: Frame, feedback: Feedback) -> TilePlan: ...
+
+
+def build_gate(config: TilingConfig, grid: TileGrid) -> Gate:
     """The gate of a policy."""
     assert config.policy == "off", "the only policy so far"
     return DenseGate(grid)
@@ -33,3 +42,14 @@ class DenseGate:
 
     def plan(self, frame: Frame, feedback: Feedback) -> TilePlan:  # noqa: ARG002 - the seam
         return self._plan
+
+
+class RecordedGate:
+    """Repeats what another gate decided; it is asked only for frames that went to the back then."""
+
+    def __init__(self, plans: Mapping[int, TilePlan]) -> None:
+        """`plans` by frame index."""
+        self._plans = plans
+
+    def plan(self, frame: Frame, feedback: Feedback) -> TilePlan:  # noqa: ARG002 - the seam
+        return self._plans[frame.index]
