@@ -17,6 +17,7 @@ from rich.table import Table
 
 from streamvis.cli.main import INTERRUPTED
 from streamvis.errors import ConfigError
+from streamvis.eval.config import read_configs
 from streamvis.render.output_file import PendingFile, write_file
 from streamvis.runtime.quiet_threads import wait_quietly
 
@@ -66,8 +67,8 @@ def eval_drive(
     _check_probes(probe or [])
     if speed_factor <= 0:
         raise typer.BadParameter("--speed-factor must be above 0")
+    configs = read_configs(config or [])
     wait_quietly()
-    from streamvis.eval.config import read_configs
     from streamvis.eval.evaluate import Evaluation, Options  # torch takes seconds to import
     from streamvis.eval.report.page import write_report
     from streamvis.eval.shards import check_folder
@@ -78,25 +79,23 @@ def eval_drive(
     check_folder(out)
     names = tuple(cameras.split(",")) if cameras else ()
     options = Options(out, names, max_frames, tuple(probe or ()), speed_factor, fresh)
-    evaluation = Evaluation(drive, read_configs(config or []), options)
+    evaluation = Evaluation(drive, configs, options)
     for name, num_frames in evaluation.resumed.items():
         print(f"{name}: {num_frames} frames were there already", flush=True)
     try:
         with _Show() as show:
             evaluation.run(show.frames)
             result = evaluation.score(show.stage)
-            if report:
-                show.stage("drawing the report")
-                write_report(result, evaluation.pictures(), report)
+        _print(result)
+        if json_path:
+            write_file(json_path, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
+            print(f"json:   {json_path}")
+        if report:
+            write_report(result, evaluation.pictures(), report)
+            print(f"report: {report}")
     except KeyboardInterrupt:
         print("stopped; run the same command to go on")
         raise typer.Exit(INTERRUPTED) from None
-    if json_path:
-        write_file(json_path, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
-    _print(result)
-    for label, written in (("json", json_path), ("report", report)):
-        if written:
-            print(f"{label + ':':<8}{written}")
 
 
 def _check_installed() -> None:
@@ -165,7 +164,7 @@ def _print(result: EvalResult) -> None:
     wide = Console(highlight=False, width=_PIPE_WIDTH)
     for table in _tables(result, console.width if console.is_terminal else _PIPE_WIDTH):
         (console if console.is_terminal else wide).print(table)
-    units = result.settings["bootstrap"]["units"].get(_main_group(result), "no labelled object")
+    units = result.settings["bootstrap_units"].get(_main_group(result), "no labelled object")
     print(
         f"{result.num_labelled} labelled of {result.num_frames} frames, "
         f"{result.duration_s:.0f} s of one drive: little evidence. The 95 % intervals say how far "

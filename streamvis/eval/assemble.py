@@ -173,17 +173,20 @@ def _settings(spread: Mapping[str, Bootstrap], speed_factor: float) -> dict[str,
         "score_floor": match.score_floor,
         "max_detections": match.max_detections,
         "merged_nms_iou": match.nms_iou,
-        "bootstrap": {
-            "draws": DRAWS,
-            "seed": SEED,
-            "units": {name: f"{it.num_units} x {it.unit}" for name, it in spread.items()},
-        },
+        "bootstrap_draws": DRAWS,
+        "bootstrap_seed": SEED,
+        "bootstrap_units": {name: _count_units(it) for name, it in spread.items()},
         "speed_factor": speed_factor,
-        "streaming_arrival": "media time of a round: all cameras run, on one machine",
-        "streaming_service": "measured ms of the round: tiles, encoder, detector, tracker",
+        "streaming": "all cameras on one machine, arrival by media time, measured times",
         "turn_rounds": TURN_ROUNDS,
-        "gflops": "matrix products and convolutions, encoder and detector; 1 MAC = 2",
     }
+
+
+def _count_units(spread: Bootstrap) -> str:
+    """Such as `33 tracks`."""
+    what, _, rest = spread.unit.partition(" ")
+    plural = what if spread.num_units == 1 else f"{what}s"
+    return f"{spread.num_units} {plural} {rest}".strip()
 
 
 def _notes(footage: Footage, labels: DriveLabels, scored: DriveLabels) -> list[str]:
