@@ -131,8 +131,8 @@ def probe_plot(
         axes.set(xlim=(-0.5, len(labels) - 0.5), ylabel=f"{group} AP50")
         axes.set_xticks(range(len(labels)), labels)
         if len(labels) > _MOST_UPRIGHT:
-            for label in axes.get_xticklabels():
-                label.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
+            for text in axes.get_xticklabels():
+                text.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
         _score_axis(axes, [score for _, scores in runs for score in scores.values()])
 
     return draw_svg(name, f"{group} AP50 by probe", draw, _WIDE_IN)
