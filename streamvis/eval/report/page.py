@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -85,9 +84,9 @@ def _sections(result: EvalResult) -> dict[str, Any]:
 def _cost_plots(runs: Marked, group: str) -> list[Markup]:
     scored = [(mark, run) for mark, run in runs if group in run.detection]
     timed: plots.Points = [
-        (mark, float(np.median(run.cost.encode_ms + run.cost.detect_ms)), run.detection[group])
+        (mark, time_ms, run.detection[group])
         for mark, run in scored
-        if len(run.cost.encode_ms)
+        if (time_ms := tables.compute_ms(run)) is not None
     ]
     counted: plots.Points = [
         (mark, run.cost.gflops_per_frame, run.detection[group])

@@ -197,6 +197,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def compute_ms(run: ConfigResult) -> float | None:
+    """Median time to encode and detect a frame; None: not timed."""
+    times_ms = run.cost.encode_ms + run.cost.detect_ms
+    return float(np.median(times_ms)) if len(times_ms) else None
+
+
 def encoded_share(run: ConfigResult) -> str:
     """Of its tiles; a run without an encoder has none."""
     cost, encoder = run.cost, run.config.get("encoder") or {}

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from streamvis.eval.report.style import Mark
-from streamvis.eval.report.tables import NONE, encoded_share, number, signed, tone
+from streamvis.eval.report.tables import NONE, compute_ms, encoded_share, number, signed, tone
 from streamvis.eval.result import ConfigResult, Difference, EvalResult, Interval
 
 
@@ -82,8 +80,8 @@ def _reached(run: ConfigResult, group: str) -> str:
 
 
 def _price(run: ConfigResult) -> str:
-    times_ms = [float(np.median(it)) for it in (run.cost.encode_ms, run.cost.detect_ms) if len(it)]
-    time = f"{number(sum(times_ms))} ms a frame to encode and detect" if times_ms else "not timed"
+    time_ms = compute_ms(run)
+    time = f"{number(time_ms)} ms a frame to encode and detect" if time_ms else "not timed"
     share = encoded_share(run)
     return f"no tiles, {time}" if share == NONE else f"{share} of the tiles encoded, {time}"
 
