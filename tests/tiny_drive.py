@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,20 @@ SIZE = (320, 180)
 
 
 def tiny_config(name: str = "tiny", **keys: object) -> EvalConfig:
-    """sv_tiny on two by one tiles."""
-    return EvalConfig.model_validate({"name": name, "encoder": {"input_size": (128, 64)}, **keys})
+    """sv_tiny on two by one tiles. One thread: a test must not wait for a busy second core."""
+    encoder = {"input_size": (128, 64), "threads": 1}
+    return EvalConfig.model_validate({"name": name, "encoder": encoder, **keys})
+
+
+def tiny_peer(onnx: Path, **detector: object) -> EvalConfig:
+    """A detector without an encoder."""
+    encoder = {"name": "none", "threads": 1}
+    keys = {"name": "peer", "encoder": encoder, "detector": {"onnx": onnx, **detector}}
+    return EvalConfig.model_validate(keys)
 
 
 def write_tiny_drive(folder: Path, num_frames: int = 50, cameras: str = "ab") -> Path:
     """Clips of a wandering square, which is labelled as a car."""
-    import json
-
     folder.mkdir(parents=True, exist_ok=True)
     images, annotations = [], []
     for camera in cameras:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Columns = Mapping[str, Callable[[ConfigResult], str]]
 
 _LINE_EVERY_S = 10.0  # where there is no terminal
-_PROBES = ("fade", "flicker", "exposure", "noise", "night", "fisheye", "xray")
+PROBE_NAMES = ("fade", "flicker", "exposure", "noise", "night", "fisheye", "xray")
 _PIPE_WIDTH = 160
 _PACKAGES = ("pycocotools", "matplotlib", "jinja2", "onnx")
 
@@ -52,7 +52,7 @@ def eval_drive(
         int | None, typer.Option(min=1, help="Of each camera, the first ones.")
     ] = None,
     probe: Annotated[
-        list[str] | None, typer.Option(help=f"Disturb the video too: {', '.join(_PROBES)}.")
+        list[str] | None, typer.Option(help=f"Disturb the video too: {', '.join(PROBE_NAMES)}.")
     ] = None,
     speed_factor: Annotated[
         float, typer.Option(help="Streaming AP of a machine so many times as fast.")
@@ -99,18 +99,18 @@ def eval_drive(
 
 
 def _check_installed() -> None:
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"streamvis eval needs {', '.join(missing)}; install them: "
+            f"streamvis eval needs {', '.join(missing)}; install it: "
             "`.venv/bin/pip install 'streamvis[eval]'`"
         )
 
 
 def _check_probes(names: list[str]) -> None:
     for name in names:
-        if name not in _PROBES:
-            raise typer.BadParameter(f"no probe {name!r}; there are {', '.join(_PROBES)}")
+        if name not in PROBE_NAMES:
+            raise typer.BadParameter(f"no probe {name!r}; there are {', '.join(PROBE_NAMES)}")
 
 
 class _Show:
@@ -159,11 +159,11 @@ class _Show:
 
 
 def _print(result: EvalResult) -> None:
-    # Not on a terminal, nobody cuts lines off: rich would fold them at 80.
     console = Console(highlight=False)
-    wide = Console(highlight=False, width=_PIPE_WIDTH)
-    for table in _tables(result, console.width if console.is_terminal else _PIPE_WIDTH):
-        (console if console.is_terminal else wide).print(table)
+    if not console.is_terminal:  # rich would fold a pipe's lines at 80
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    for table in make_tables(result, console.width):
+        console.print(table)
     units = result.settings["bootstrap_units"].get(_main_group(result), "no labelled object")
     print(
         f"{result.num_labelled} labelled of {result.num_frames} frames, "
@@ -175,7 +175,7 @@ def _print(result: EvalResult) -> None:
         print(note)
 
 
-def _tables(result: EvalResult, width: int) -> list[Table]:
+def make_tables(result: EvalResult, width: int) -> list[Table]:
     """One table; two where figures would not fit into one."""
     accuracy, costs = _accuracy(_main_group(result)), _costs()
     table = _table(result, {**accuracy, **costs})

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_drive import tiny_config, write_tiny_drive, write_tiny_yolox
+from tiny_drive import tiny_config, tiny_peer, write_tiny_drive, write_tiny_yolox
 
 from streamvis.errors import SourceError
-from streamvis.eval.config import EvalConfig
 from streamvis.eval.evaluate import Evaluation, Options, choose_footage
 from streamvis.eval.result import EvalResult
 
@@ -20,10 +19,7 @@ from streamvis.eval.result import EvalResult
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
     folder = tmp_path_factory.mktemp("eval")
-    detector = {"onnx": write_tiny_yolox(folder / "tiny.onnx"), "score": 0.5}
-    peer = EvalConfig.model_validate(
-        {"name": "peer", "encoder": {"name": "none"}, "detector": detector}
-    )
+    peer = tiny_peer(write_tiny_yolox(folder / "tiny.onnx"), score=0.5)
     options = Options(out=folder / "out", probes=("fisheye",), max_frames=25)
     drive = write_tiny_drive(folder / "drive", num_frames=30)
     evaluation = Evaluation(drive, [tiny_config(), peer], options)

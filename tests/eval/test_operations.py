@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from conftest import STREET
@@ -22,8 +23,6 @@ def test_a_convolution_of_a_graph_is_counted_by_hand(tmp_path: Path) -> None:
 
 
 def test_products_of_a_graph_are_counted_by_hand(tmp_path: Path) -> None:
-    import numpy as np
-
     weights = [numpy_helper.from_array(np.zeros((5, 7), np.float32), "w")]
     nodes = [
         helper.make_node("Gemm", ["x", "w"], ["y"], transA=1),  # [3, 5] x [5, 7]
@@ -47,7 +46,7 @@ def test_a_graph_without_shapes_is_refused(tmp_path: Path) -> None:
 
 def test_the_model_is_counted_a_frame_and_leaves_no_state() -> None:
     # The model card: 4.1 GMAC at 640x384, in proportion to the pixels.
-    config = tiny_config(encoder={"input_size": (320, 192)})
+    config = tiny_config(encoder={"input_size": (320, 192), "threads": 1})
     rounds = list(RoundReader(Footage(STREET, CAMERAS, max_frames=2), (320, 192)))
     stepper = Stepper(config, CAMERAS, Models.load(config, 2))
     gflops = [count_gflops(stepper, rounds[:n]) for n in (1, 2)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_drive import tiny_config, write_tiny_drive, write_tiny_yolox
+from tiny_drive import tiny_config, tiny_peer, write_tiny_drive, write_tiny_yolox
 
 from streamvis.errors import WeightsError
 from streamvis.eval.config import EvalConfig
@@ -98,11 +98,7 @@ def test_a_probe_disturbs_the_pictures_and_names_its_reference(
 
 
 def test_a_detector_without_an_encoder(footage: Footage, tmp_path: Path) -> None:
-    onnx = write_tiny_yolox(tmp_path / "tiny.onnx")
-    detector = {"onnx": onnx, "decode": "yolox"}
-    config = EvalConfig.model_validate(
-        {"name": "peer", "encoder": {"name": "none"}, "detector": detector}
-    )
+    config = tiny_peer(write_tiny_yolox(tmp_path / "tiny.onnx"))
     ours, peer = run_configs(footage, tmp_path, tiny_config(), config)
     assert peer.log.embedding.shape == (100, 0)
     assert peer.facts.model.name == "onnx/tiny"
@@ -112,8 +108,7 @@ def test_a_detector_without_an_encoder(footage: Footage, tmp_path: Path) -> None
 
 
 def test_a_missing_model_is_found_before_the_run(footage: Footage, tmp_path: Path) -> None:
-    detector = {"onnx": tmp_path / "gone.onnx"}
-    config = EvalConfig.model_validate({"encoder": {"name": "none"}, "detector": detector})
+    config = tiny_peer(tmp_path / "gone.onnx")
     with pytest.raises(WeightsError, match="no such model file"):
         run_configs(footage, tmp_path / "out", config)
     assert not (tmp_path / "out").exists()
@@ -139,7 +134,9 @@ def test_the_digest_knows_what_shards_depend_on(footage: Footage, tmp_path: Path
     copied = write_tiny_drive(tmp_path / "copy")
     weights = tmp_path / "own.safetensors"
     weights.write_bytes(b"1")
-    own = replace(run, config=tiny_config(encoder={"weights": weights}))
+    own = replace(
+        run, config=tiny_config(encoder={"weights": weights, "input_size": (128, 64), "threads": 1})
+    )
     digests = [
         digest(run, footage),
         digest(run, fewer),
