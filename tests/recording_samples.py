@@ -65,11 +65,12 @@ def street_units(camera: str = "front", count: int = 20) -> Iterator[AccessUnit]
 
 def make_info(cameras: tuple[str, ...] = ("front",)) -> InfoMessage:
     lens = Intrinsics(400.0, 400.0, 320.0, 180.0)
+    config = {"version": 1, "name": "av_4cam", "sources": {name: {} for name in cameras}}
     return InfoMessage(
         origin=ORIGIN,
         camera=ALL_CAMERAS,
         seq=0,
-        config=json.dumps({"version": 1, "name": "av_4cam", "sources": dict.fromkeys(cameras, {})}),
+        config=json.dumps(config),
         model=ModelId("sv_tiny", "ab" * 32),
         cameras={name: CameraInfo(640, 360, 10.0, "h264", 20, lens) for name in cameras},
     )

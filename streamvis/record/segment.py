@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -51,7 +52,8 @@ class _Sink:
                 rest = rest[self._write_some(rest) :]
         except OSError:
             self.is_broken = True
-            self._file.truncate(self._size)
+            with suppress(OSError):
+                self._file.truncate(self._size)
             raise
         self._size += len(data)
         return len(data)
