@@ -106,7 +106,7 @@ def _remux(recording: Recording, camera: str, path: Path) -> tuple[_Video | None
     units = recording.units(camera)
     first = next((unit for unit in units if unit.is_key), None)
     if first is None:
-        return None, "no bitstream was recorded"
+        return None, "no key frame of it was recorded"
     if first.codec not in _RAW_FORMATS:
         return None, f"its codec, {first.codec}, does not go into an .mp4"
     if first.is_reordered:
