@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console, Group
@@ -49,6 +49,13 @@ def run(
     config = load_config(pipeline, PipelineConfig, list(_as_overrides(clock, runtime, overrides)))
     if record:
         config = config.recording_to(record)
+    run_to_end(config, summary, wait_subscribers)
+
+
+def run_to_end(
+    config: PipelineConfig, summary: Path | None = None, wait_subscribers: int | None = None
+) -> NoReturn:
+    """Run it, show how it goes, tell how it went, and exit with its code."""
     if summary:
         _check_writable(summary)
     session = Session(config, wait_subscribers)

@@ -1,0 +1,94 @@
+"""`streamvis replay`: a drive or a recording through the pipeline again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+
+from streamvis.cli.options import Overrides
+from streamvis.cli.run import run_to_end
+from streamvis.config.model import parse_duration_ns
+from streamvis.replay.config import ReplayOptions, replay_config
+from streamvis.topology import RuntimeKind
+
+
+def replay(
+    source: Annotated[
+        Path, typer.Argument(help="A drive folder, a recording's folder, or an .mcap file.")
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="PIPELINE", help="Take the stages from there, not the recorded ones."),
+    ] = None,
+    speed: Annotated[
+        float,
+        typer.Option(min=0, help="0: lossless, as fast as it goes. Else paced, newest wins."),
+    ] = 0.0,
+    loop: Annotated[bool, typer.Option("--loop", help="Begin again at the end.")] = False,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Begin there, such as 2s.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Stop there, such as 5s.")] = None,
+    cameras: Annotated[
+        str | None, typer.Option(help="Names, with commas. All if left out.")
+    ] = None,
+    as_recorded: Annotated[
+        bool,
+        typer.Option("--as-recorded", help="Repeat the drops, batches and plans of the recording."),
+    ] = False,
+    runtime: Annotated[str | None, typer.Option(help="ray, or local: one process.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Publish there; a free port if left out.")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Record the replay into a new folder there.")
+    ] = None,
+    mosaic: Annotated[
+        Path | None, typer.Option(metavar="FILE.mp4", help="Draw a film of all cameras.")
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Write the run's figures there.")
+    ] = None,
+    wait_subscribers: Annotated[
+        int | None,
+        typer.Option(min=0, help="Start the cameras when so many subscribers are there."),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run recorded cameras through the pipeline again.
+
+    Ctrl-C ends it cleanly, a second one at once. `streamvis --help` lists the exit codes.
+    """
+    options = ReplayOptions(
+        pipeline=config,
+        speed=speed,
+        loop=loop,
+        start_ns=_duration_ns(start, "--start") or 0,
+        end_ns=_duration_ns(end, "--end"),
+        cameras=tuple(cameras.split(",")) if cameras else (),
+        as_recorded=as_recorded,
+        runtime=_runtime(runtime),
+        address=address,
+        record=record,
+        mosaic=mosaic,
+        overrides=tuple(overrides or ()),
+    )
+    run_to_end(replay_config(source, options), summary, wait_subscribers)
+
+
+def _duration_ns(text: str | None, option: str) -> int | None:
+    try:
+        return None if text is None else parse_duration_ns(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from None
+
+
+def _runtime(text: str | None) -> RuntimeKind | None:
+    try:
+        TypeAdapter(RuntimeKind | None).validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(f"--runtime is ray or local, not {text!r}") from None
+    return cast(RuntimeKind | None, text)
