@@ -25,7 +25,7 @@ from streamvis.track.tracker import box_iou
 
 MIN_UNITS = 5  # with fewer, an interval would be an invention
 SAME_OBJECT_IOU = 0.5  # false detections of adjacent frames, or of two configs in one frame
-_CHUNK = 250  # draws at a time, for memory
+_MAX_WEIGHTS = 20_000_000  # drawn at a time, for memory
 _IOUS: Mapping[str, slice | list[int]] = {
     "AP": slice(0, NUM_IOUS),
     "AP50": [IOU_50],
@@ -104,21 +104,21 @@ def _check_same_frames(matches_by_config: Mapping[str, Matches]) -> None:
 
 def _object_units(all_matches: Sequence[Matches]) -> list[WeightedMatches]:
     """Tracks first, then false objects; one numbering for all configs."""
-    tracks = all_matches[0].tracks
-    assert tracks is not None
-    label_unit = np.searchsorted(tracks, all_matches[0].label_track)
-    # A label that is not counted may be of a track that has no unit; it is never weighted.
-    label_unit = np.minimum(label_unit, max(0, len(tracks) - 1))
+    tracks = np.unique(np.concatenate([_counted_tracks(matches) for matches in all_matches]))
     false_objects, num_false = _link_false(all_matches)
-    return [
-        _weighted(
-            matches,
-            label_unit,
-            np.where(matches.near >= 0, label_unit[matches.near], len(tracks) + false),
-            len(tracks) + num_false,
-        )
-        for matches, false in zip(all_matches, false_objects, strict=True)
-    ]
+    units = []
+    for matches, false in zip(all_matches, false_objects, strict=True):
+        # A label that is not counted may be of a track without a unit: it is never weighted.
+        label_unit = np.searchsorted(tracks, matches.label_track).clip(max=len(tracks) - 1)
+        near = np.append(label_unit, -1)[matches.near]
+        unit = np.where(matches.near >= 0, near, len(tracks) + false)
+        units.append(_weighted(matches, label_unit, unit, len(tracks) + num_false))
+    return units
+
+
+def _counted_tracks(matches: Matches) -> NDArray[np.int64]:
+    assert matches.tracks is not None
+    return matches.tracks
 
 
 def _block_units(all_matches: Sequence[Matches], block_frames: int) -> list[WeightedMatches]:
@@ -206,10 +206,11 @@ def _point_scores(units: Sequence[WeightedMatches]) -> list[_Scores]:
 
 def _draw_scores(units: Sequence[WeightedMatches], draws: int, seed: int) -> list[_Scores]:
     """For each config its scores [draws]; every config sees the same draws."""
-    rng = np.random.default_rng(seed)
+    rng, num_units = np.random.default_rng(seed), units[0].num_units
+    step = max(1, min(250, _MAX_WEIGHTS // num_units))
     chunks = [
-        _scores(units, _draw(rng, units[0].num_units, min(_CHUNK, draws - start)))
-        for start in range(0, draws, _CHUNK)
+        _scores(units, _draw(rng, num_units, min(step, draws - start)))
+        for start in range(0, draws, step)
     ]
     return [
         {key: np.concatenate([chunk[i][key] for chunk in chunks]) for key in _IOUS}

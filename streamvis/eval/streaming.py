@@ -6,6 +6,8 @@ on: late boxes are misplaced boxes.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -78,7 +80,7 @@ def streamed_results(
     streamed: dict[FrameKey, Detections] = {}
     staleness_ms: list[float] = []
     for key in labels.frames:
-        newest = _newest(results.get(key[0], []), arrival_of[key])
+        newest = results[key[0]].newest(arrival_of[key])
         streamed[key] = found[newest] if newest else Detections.empty()
         if newest:
             staleness_ms.append(arrival_of[key] - arrival_of[newest])
@@ -130,22 +132,27 @@ def _check_times(
         raise ValueError("service times must not be negative, and speed_factor must be positive")
 
 
-# For each camera its results in order: (finish_ms, frame).
-_Results = Mapping[str, Sequence[tuple[float, FrameKey]]]
+@dataclass(frozen=True)
+class _Results:
+    """One camera's results in the order in which they came."""
+
+    finish_ms: list[float]  # ascending: one machine
+    keys: list[FrameKey]
+
+    def newest(self, time_ms: float) -> FrameKey | None:
+        count = bisect_right(self.finish_ms, time_ms)
+        return self.keys[count - 1] if count else None
 
 
-def _results_by_camera(rounds: Sequence[Sequence[FrameKey]], schedule: Schedule) -> _Results:
-    results: dict[str, list[tuple[float, FrameKey]]] = {}
+def _results_by_camera(
+    rounds: Sequence[Sequence[FrameKey]], schedule: Schedule
+) -> Mapping[str, _Results]:
+    results: dict[str, _Results] = defaultdict(lambda: _Results([], []))
     for number, finish_ms in zip(schedule.round, schedule.finish_ms, strict=True):
         for key in rounds[number]:
-            results.setdefault(key[0], []).append((float(finish_ms), key))
+            results[key[0]].finish_ms.append(float(finish_ms))
+            results[key[0]].keys.append(key)
     return results
-
-
-def _newest(results: Sequence[tuple[float, FrameKey]], time_ms: float) -> FrameKey | None:
-    finish_ms = [ms for ms, _ in results]  # ascending: one machine
-    count = int(np.searchsorted(finish_ms, time_ms, side="right"))
-    return results[count - 1][1] if count else None
 
 
 def _percentiles(staleness_ms: NDArray[np.float64]) -> tuple[float | None, float | None]:

@@ -69,6 +69,14 @@ def test_a_config_does_not_differ_from_itself() -> None:
         assert difference.interval == Interval(0, 0)
 
 
+def test_a_config_that_finds_nothing() -> None:
+    labels, found = draw_drive(0)
+    blind = match_detections(labels, dict.fromkeys(labels.frames, detected()), "car")
+    it = intervals({"all": match_detections(labels, found, "car"), "blind": blind}, draws=50)
+    assert it.intervals["blind"]["AP"] == Interval(0, 0)
+    assert it.differences["blind"]["AP"].value == -score_matches(matches_of(0)).AP
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     matches = {"one": matches_of(0)}
     assert intervals(matches, draws=50) == intervals(matches, draws=50)
@@ -151,6 +159,16 @@ def test_an_id_that_two_cameras_use_is_one_object() -> None:
     labels = drive({(camera, 0): labelled(("car", car, 1)) for camera in ("a", "b")})
     it = intervals({"x": match_detections(labels, dict.fromkeys(labels.frames, detected()), "car")})
     assert it.num_units == 1
+
+
+def test_units_are_those_of_all_configs() -> None:
+    """A lens may push a label out of one config's picture: that config has it as ignored."""
+    labels, found = draw_drive(0)
+    few = match_detections(_keep_tracks(labels, 6), found, "car")
+    first, second = _object_units([few, match_detections(labels, found, "car")])
+    alone = _object_units([match_detections(labels, found, "car")])[0]
+    assert len(np.unique(first.label_unit[first.is_counted])) == 6
+    np.testing.assert_array_equal(second.label_unit, alone.label_unit)
 
 
 def test_configs_on_different_frames_cannot_be_compared() -> None:

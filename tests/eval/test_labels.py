@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import STREET
+from conftest import SHARED, STREET, needs_real_data
 
 from streamvis.errors import SourceError
 from streamvis.eval.labels import read_labels
@@ -88,6 +88,16 @@ def test_the_committed_drive() -> None:
     assert labels.classes == CLASSES
     assert labels.has_tracks
     labels.check_camera("front", 90, (960, 540))
+
+
+@needs_real_data
+def test_real_drives() -> None:
+    toll_road = read_labels(SHARED / "drives/tollroad_day/labels.json")
+    assert (toll_road.cameras, toll_road.has_tracks) == (("gantry",), False)
+    assert toll_road.classes == ("car", "bus", "truck")
+    street = read_labels(SHARED / "drives/pandaset_002/labels.json")
+    assert (street.cameras, street.has_tracks) == (("front", "left"), True)
+    street.check_camera("front", 80, (1280, 720))
 
 
 def change(*path: Any, to: Any) -> Callable[[Data], None]:
