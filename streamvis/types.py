@@ -159,6 +159,7 @@ class AccessUnit:
     size: tuple[int, int]  # (width, height) source px
     capture: CaptureTime  # of this unit's picture; source "none" where it is not known yet
     is_discont: bool = False  # the stream begins anew here: a source that loops
+    is_discard: bool = False  # decode it, do not show it: the container cuts it away
 
 
 @dataclass(frozen=True)

@@ -284,6 +284,7 @@ class VidMessage(Message):
             "size": list(unit.size),
             "capture": dict(vars(unit.capture)),
             "discont": unit.is_discont,
+            "discard": unit.is_discard,
         }, arrays
 
     @classmethod
@@ -302,6 +303,7 @@ class VidMessage(Message):
             size=(width, height),
             capture=_read_capture(header.reader("capture")),
             is_discont="discont" in header and header.flag("discont"),
+            is_discard="discard" in header and header.flag("discard"),
         )
         return cls(unit=unit, **_identity(header))
 

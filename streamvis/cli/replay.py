@@ -17,7 +17,10 @@ from streamvis.topology import RuntimeKind
 
 def replay(
     source: Annotated[
-        Path, typer.Argument(help="A drive folder, a recording's folder, or an .mcap file.")
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="A drive folder, a recording's folder, or an .mcap file."
+        ),
     ],
     config: Annotated[
         Path | None,

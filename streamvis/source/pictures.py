@@ -28,6 +28,7 @@ class Coded:
     packet: Packet  # an empty one is the end: it fetches what the decoder still holds
     num_missing: int = 0  # frames of the source that are known to be lost before it
     is_discont: bool = False  # the stream begins anew
+    is_discard: bool = False  # only others need it: its picture does not count as decoded
     unit: AccessUnit | None = None  # what it was made from, if that is how it came
 
 
@@ -79,6 +80,7 @@ class PictureSource:
         self._order = _FrameOrder(packets.first_index)
         self._num_units = packets.first_index
         self._restarts: set[int] = set()  # pts of frames with which the stream begins anew
+        self._discarded: set[int] = set()  # pts of pictures that only others need
         self._num_unseen = 0  # frames that the source should have had after its end
 
     @property
@@ -121,11 +123,14 @@ class PictureSource:
         if packet.size:
             self._order.push(packet.pts, packet.dts, coded.num_missing)
             self._hand_out(coded)
+        if coded.is_discard and packet.pts is not None:
+            self._discarded.add(packet.pts)
         self._decode(packet)
 
     def _decode(self, packet: Packet | None) -> None:
         with suppress(av.FFmpegError):  # what gives no picture stays in the order, and is counted
-            self._decoded.extend(self._packets.context.decode(packet))
+            pictures = self._packets.context.decode(packet)
+            self._decoded.extend(p for p in pictures if p.pts not in self._discarded)
 
     def _restart(self, packet: Packet) -> None:
         """The pictures that the decoder holds are of the old round."""
@@ -166,7 +171,7 @@ class PictureSource:
             image=image,
             letterbox=letterbox,
             pts=pts,
-            time_base=picture.time_base or Fraction(1, 1),
+            time_base=self._packets.time_base,
             capture=self._packets.capture_time(index, pts),
             t_ingest_ns=t_ingest_ns,
             t_decoded_ns=time.monotonic_ns(),

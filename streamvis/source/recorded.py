@@ -83,7 +83,8 @@ class _RecordedPackets:
         self._next_index = unit.index + 1
         if not unit.is_reordered:
             self._captures[unit.index] = unit.capture
-        return Coded(_packet(unit), missing, unit.is_discont or began_again, unit)
+        is_discont = unit.is_discont or began_again
+        return Coded(_packet(unit), missing, is_discont, unit.is_discard, unit)
 
     def unit(self, packet: Packet, index: int) -> AccessUnit:
         raise AssertionError(f"{packet} {index} came without its unit")

@@ -95,6 +95,7 @@ class _FilePackets:
             time_base=self.time_base,
             size=(self.context.width, self.context.height),
             capture=capture,
+            is_discard=packet.is_discard,
         )
 
     def capture_time(self, index: int, pts: int) -> CaptureTime:
