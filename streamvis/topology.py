@@ -218,7 +218,7 @@ class PipelineConfig(ConfigModel):
     def from_resolved(cls, text: str) -> PipelineConfig:
         """Undo `resolved_json`; ConfigError if another version of streamvis wrote it."""
         try:
-            return cls.model_validate_json(text)
+            return cls.model_validate(json.loads(text))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
