@@ -1,11 +1,11 @@
 """Random tracks, and what TrackEval says about them.
 
-    python -m venv VENV && VENV/bin/pip install "numpy<2" scipy && VENV/bin/pip install --no-deps trackeval==1.3.0
-    VENV/bin/python tests/trackeval_reference.py
+    pip install numpy scipy && pip install --no-deps trackeval==1.3.0
+    python tests/trackeval_reference.py
 
-prints the figures that tests/eval/test_tracking.py expects. TrackEval is no dependency of this
-project: it pulls in the GUI build of OpenCV.
-"""  # noqa: E501
+in a virtual environment of its own prints the figures that tests/eval/test_tracking.py expects.
+TrackEval is no dependency of this project: it pulls in the GUI build of OpenCV.
+"""
 
 from __future__ import annotations
 

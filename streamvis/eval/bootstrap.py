@@ -157,7 +157,8 @@ def _link_false(all_matches: Sequence[Matches]) -> tuple[list[NDArray[np.int64]]
     xyxy = np.concatenate([matches.xyxy for matches in all_matches]).astype(np.float64)
     false = np.flatnonzero(np.concatenate([matches.near for matches in all_matches]) < 0)
     links = list(_links(all_matches[0].keys, frame, xyxy, false))
-    pairs = np.concatenate([np.zeros((2, 0), np.int64), *links], axis=1)
+    # int32: csgraph of older scipy reads nothing else.
+    pairs = np.concatenate([np.zeros((2, 0), np.int64), *links], axis=1).astype(np.int32)
     graph = coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(total, total))
     _, component = connected_components(graph, directed=False)
     objects, number = np.unique(component[false], return_inverse=True)
