@@ -50,10 +50,7 @@ def recover_file(
     """Write what can be read of a file into a whole one; the file itself stays as it is."""
     done = recover(path, out, replace=force)
     print(f"{done.path}: {done.num_messages} messages, {done.num_bytes / 1e6:.1f} MB")
-    if done.damage is None:
-        print("nothing was lost: the file was whole")
-    else:
-        print(f"lost: what came behind the damage, usually one chunk (a second); {done.damage}")
+    print(done.damage or "nothing was lost: the file was whole")
 
 
 @rec.command("export")

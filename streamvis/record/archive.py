@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from streamvis import wire
 from streamvis.errors import OutputError
@@ -67,12 +69,12 @@ class Archive:
         with _as_output_error(config.dir):
             config.dir.mkdir(parents=True, exist_ok=True)
             self.path = _make_folder(config.dir, pipeline, now_ns)
-        self._reserve = self.path / ".reserve"
+        self._reserve: IO[bytes] | None = None
         self._retention = Retention(config, pipeline, measure_free)
         self._tidied_ns = now_ns
         self._tidy(now_ns)
         with _as_output_error(self.path):
-            _allocate(self._reserve, _RESERVE_BYTES)
+            self._reserve = _allocate(self.path, _RESERVE_BYTES)
 
     @property
     def num_bytes(self) -> int:
@@ -160,7 +162,7 @@ class Archive:
             self._tidy(now_ns)
         if self._segment is None:
             path = self.path / f"{self._num_segments:04d}.mcap"
-            self._segment = Segment(path, open_file=self._open_file, on_full=self._free_reserve)
+            self._segment = Segment(path, open_file=self._open_file, on_full=self._make_room)
             self._segment_began_ns = now_ns
             self._num_segments += 1
             self._segment.about(METADATA, self._about.metadata)
@@ -228,16 +230,21 @@ class Archive:
 
     def _over(self) -> None:
         self._is_over = True
-        self._reserve.unlink(missing_ok=True)
+        self._free_reserve()
         if self._num_segments == 0:
             self.path.rmdir()
 
-    def _free_reserve(self) -> bool:
-        """Makes room for the end of this segment, once."""
-        if not self._reserve.exists():
-            return False
-        self._reserve.unlink()
+    def _make_room(self) -> bool:
+        """On a full disk: the end of this segment still fits."""
         self._is_full = True
+        return self._free_reserve()
+
+    def _free_reserve(self) -> bool:
+        """False if it was used already."""
+        if self._reserve is None:
+            return False
+        self._reserve.close()
+        self._reserve = None
         return True
 
 
@@ -257,9 +264,11 @@ def _make_folder(parent: Path, pipeline: str, now_ns: int) -> Path:
     raise AssertionError("unreachable")
 
 
-def _allocate(path: Path, num_bytes: int) -> None:
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, num_bytes)
+def _allocate(folder: Path, num_bytes: int) -> IO[bytes]:
+    """Space on the disk without a name: it is free again when closed, or when the process dies."""
+    file = TemporaryFile(dir=folder)  # noqa: SIM115  (the archive closes it)
+    os.posix_fallocate(file.fileno(), 0, num_bytes)
+    return file
 
 
 @contextmanager

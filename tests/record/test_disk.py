@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,11 +34,12 @@ class BadFile:
         self._file = open_unbuffered(path)
         self._error = error
         self._left = after
-        self._path = path
+        self._num_refused = 0
 
     def write(self, data: memoryview) -> int:
-        is_full = self._error == errno.ENOSPC and (self._path.parent / ".reserve").exists()
-        if self._left <= 0 and (is_full or self._error != errno.ENOSPC):
+        is_refused = self._left <= 0 and not (self._num_refused and self._error == errno.ENOSPC)
+        if is_refused:  # a full disk once: then the reserve has made room
+            self._num_refused += 1
             raise OSError(self._error, os.strerror(self._error))
         taken = min(len(data), max(self._left, 1), 1000)  # as a disk does: less than all
         self._left -= taken
@@ -51,9 +53,9 @@ class BadFile:
         self._file.close()
 
 
-def feed(archive: Archive, step_ns: int = 0) -> None:
-    for number, message in enumerate([*make_stream(), *make_stream()]):
-        parts = [bytes(part) for part in wire.encode(message)]
+def feed(archive: Archive, step_ns: int = 0, count: int = 20, times: int = 2) -> None:
+    messages = [[bytes(p) for p in wire.encode(m)] for m in make_stream(count=count)]
+    for number, parts in enumerate(messages * times):
         archive.write(wire.peek(parts), parts, NOW_NS + number * step_ns)
 
 
@@ -73,10 +75,36 @@ def write_until_it_fails(folder: Path, error: int, after: int) -> tuple[Archive,
 def test_a_full_disk_ends_the_recording_with_a_finished_file(tmp_path: Path) -> None:
     archive, error = write_until_it_fails(tmp_path, errno.ENOSPC, 100_000)
     assert "the disk is full" in str(error)
-    (path,) = archive.path.iterdir()  # neither the reserve nor a .part is left
+    (path,) = archive.path.iterdir()  # no .part
     recording = Recording.open(path)
     assert recording.damage is None
     assert len(list(recording.messages())) == archive.num_messages > 10
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 5 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=5m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a file system is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_really_full_disk_ends_the_recording_with_a_finished_file(small_disk: Path) -> None:
+    archive = archive_on(small_disk, open_unbuffered)
+    with pytest.raises(OutputError, match="the disk is full"):
+        feed(archive, step_ns=10_000_000, count=90, times=20)
+    (path,) = archive.path.iterdir()
+    assert path.name == "0000.mcap"
+    assert path.stat().st_size > 3_000_000
+    assert len(list(Recording.open(path).messages())) == archive.num_messages
 
 
 def test_a_broken_disk_leaves_whole_chunks(tmp_path: Path) -> None:
