@@ -38,7 +38,9 @@ _Scores: TypeAlias = Mapping[str, NDArray[np.float64]]  # {AP, AP50, AP75: [draw
 class Bootstrap:
     """Intervals of every config, and of its difference to the first one, on the same draws.
 
-    Inner keys: AP, AP50, AP75. Both are empty where there are too few units to say anything.
+    Inner keys: AP, AP50, AP75. Both are empty where there are too few units to say anything. A
+    score that is the same in every draw (0, where nothing was found) has no interval: seeing
+    nothing found five times does not prove that nothing is ever found.
     """
 
     intervals: Mapping[str, Mapping[str, Interval]]  # by config
@@ -71,7 +73,7 @@ def intervals(
     first, *others = scores
     return Bootstrap(
         intervals={
-            name: {key: _interval(values) for key, values in row.items()}
+            name: {key: _interval(values) for key, values in row.items() if _varies(values)}
             for name, row in scores.items()
         },
         differences={
@@ -89,7 +91,9 @@ def _differences(
     return {
         key: Difference(
             value=float(point[key][0] - first_point[key][0]),
-            interval=_interval(scores[key] - first[key]),
+            interval=_interval(scores[key] - first[key])
+            if _varies(scores[key]) or _varies(first[key])
+            else None,
         )
         for key in _IOUS
     }
@@ -235,6 +239,10 @@ def _scores(units: Sequence[WeightedMatches], weight: NDArray[np.float64]) -> li
         mean = np.stack([config.precision(iou, weight).mean(axis=0) for iou in range(NUM_IOUS)])
         found.append({key: mean[rows].mean(axis=0) for key, rows in _IOUS.items()})
     return found
+
+
+def _varies(values: NDArray[np.float64]) -> bool:
+    return bool(np.nanmax(values) > np.nanmin(values))
 
 
 def _interval(values: NDArray[np.float64]) -> Interval:

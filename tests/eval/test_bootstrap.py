@@ -16,7 +16,7 @@ from streamvis.eval.bootstrap import (
 )
 from streamvis.eval.detection import Matches, match_detections, score_matches
 from streamvis.eval.labels import DriveLabels
-from streamvis.eval.result import Interval
+from streamvis.eval.result import Difference, Interval
 
 
 def matches_of(seed: int, has_tracks: bool = True) -> Matches:
@@ -69,12 +69,18 @@ def test_a_config_does_not_differ_from_itself() -> None:
         assert difference.interval == Interval(0, 0)
 
 
-def test_a_config_that_finds_nothing() -> None:
+def test_a_config_that_finds_nothing_has_no_interval() -> None:
     labels, found = draw_drive(0)
     blind = match_detections(labels, dict.fromkeys(labels.frames, detected()), "car")
-    it = intervals({"all": match_detections(labels, found, "car"), "blind": blind}, draws=50)
-    assert it.intervals["blind"]["AP"] == Interval(0, 0)
-    assert it.differences["blind"]["AP"].value == -score_matches(matches_of(0)).AP
+    seeing = match_detections(labels, found, "car")
+    it = intervals({"all": seeing, "blind": blind, "blind too": replace(blind)}, draws=50)
+    assert it.intervals["blind"] == {}
+    difference = it.differences["blind"]["AP"]
+    assert difference.value == -score_matches(seeing).AP
+    assert difference.interval is not None
+    assert difference.interval.high < 0
+    both = intervals({"blind": blind, "blind too": replace(blind)}, draws=50)
+    assert both.differences["blind too"]["AP"] == Difference(0, None)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
