@@ -39,7 +39,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 demo: venv
-	$(BIN)/streamvis run pipelines/av_4cam.yaml --clock replay --summary out/av_4cam.json
+	$(BIN)/streamvis run pipelines/av_4cam.yaml --clock replay --record out/recordings --summary out/av_4cam.json
 
 test: venv-dev
 	$(BIN)/python -m pytest
