@@ -84,18 +84,19 @@ def _check_as_recorded(source: Path, recording: Recording | None, options: Repla
 def _base(recording: Recording | None, source: Path, pipeline: Path | None) -> dict[str, Any]:
     """The stages and the name. The name is the recorded one: it is part of every topic."""
     own = recording.config if recording else None
-    name = own["name"] if own else _NOT_A_NAME.sub("_", source.resolve().name) or "replay"
+    recorded_name = own.get("name") if own else None
+    name = recorded_name or _NOT_A_NAME.sub("_", source.resolve().name) or "replay"
     if pipeline is None:
         return {**(own or {"version": 1}), "name": name}
     given = json.loads(load_config(pipeline, PipelineConfig).resolved_json())
     stages = {key: given[key] for key in (*_STAGES, "runtime")}
-    return {"version": 1, "name": name if own else given["name"], **stages}
+    return {"version": 1, "name": recorded_name or given["name"], **stages}
 
 
 def _recorded_sources(path: Path, recording: Recording) -> dict[str, dict[str, Any]]:
     """Each camera's own bitstream; a rendered one, which has none, is rendered again."""
     config = recording.config
-    if config is None:
+    if config is None or not isinstance(config.get("sources"), dict):
         raise SourceError(
             f"{path}: it does not say which pipeline it is of, so it cannot be replayed; record "
             "it from its start",

@@ -62,16 +62,17 @@ def test_the_demos_recording_on_ray_replays_equal(tmp_path):
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory) -> tuple[Path, RunSummary]:
-    """Four cameras at four times their speed: more than a few cores keep up with."""
+    """Four cameras at ten times their speed, 600 frames a second: more than anything keeps up
+    with here."""
     config = {
         "version": 1,
         "name": "live",
         "clock": "live",
-        "speed": 4,
+        "speed": 10,
         "runtime": {"kind": "local"},
-        "defaults": {"uri": str(STREET), "max_frames": 40},
+        "defaults": {"uri": str(STREET)},
         "sources": {name: {} for name in LIVE},
-        "encoder": {"input_size": [960, 576]},
+        "encoder": {"input_size": [640, 384]},
         "outputs": [{"record": str(tmp_path_factory.mktemp("live"))}],
     }
     path, summary = record(PipelineConfig.model_validate(config))
@@ -97,7 +98,7 @@ def test_a_lossless_replay_of_a_live_run_sees_every_frame(live, tmp_path):
     _, summary = again(path, tmp_path, cameras=("left", "back"), overrides=tuple(options))
     assert {status.camera for status in summary.cameras} == {"left", "back"}
     for status in summary.cameras:
-        assert status.ledger.published == status.ledger.source_frames == 40
+        assert status.ledger.published == status.ledger.source_frames == 90
 
 
 def small(**options) -> PipelineConfig:
@@ -127,11 +128,11 @@ def test_a_recorded_loop_replays_equal(tmp_path):
 
 
 def test_speed_three_is_three_times_as_fast():
-    config = small(speed=3.0, cameras=("front",), max_frames=30)
+    config = small(speed=3.0, cameras=("front",), max_frames=60)
     assert config.clock == "live"
     summary = Session(config).run()
     assert_adds_up(summary)
-    media_s = 29 / 15
+    media_s = 59 / 15
     assert media_s / 3 <= summary.duration_s < media_s
 
 
