@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -207,6 +208,12 @@ def _run_notes(record: RunRecord) -> list[str]:
         notes.append("It encodes every tile: its embedding is the dense one itself.")
     if run.probe == "fisheye":
         notes.append("Labels and detections are compared behind the lens: boxes around bent boxes.")
+    load, cores = record.facts.load_average, len(os.sched_getaffinity(0))
+    if load > cores / 2:
+        notes.append(
+            f"The machine was busy when it began (load {load:.1f} on {cores} cores): its times, and "
+            "with them its streaming accuracy, are worse than on an idle one."
+        )
     notes += [
         f"Resumed at round {start}: each camera began again with all of its tiles."
         for start in record.resumed_rounds

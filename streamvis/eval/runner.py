@@ -5,6 +5,7 @@ In turns, because a machine's speed drifts: what shares the minutes can be compa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from streamvis.eval.stepper import Models, Stepper, run_turn
 from streamvis.types import ModelId
 
 TURN_ROUNDS = 20
-_COUNTED_ROUNDS = 5  # for the operations; the first is an I packet of each camera
+_COUNTED_ROUNDS = 6  # of the first turn, for the operations
 
 _Size = tuple[int, int]  # (width, height) px
 OnProgress = Callable[[int, int | None], None]  # frames done, and how many there are if known
@@ -36,6 +37,7 @@ class RunFacts(BaseModel):
     model: ModelId
     gflops_per_frame: float
     memory_mb: float | None
+    load_average: float  # of the minute before it began: what else the machine did
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Contender:
         self._stepper: Stepper | None = None
         self._is_resuming = self.num_turns > 0
         self._memory_mb: float | None = None
+        self._load_average = os.getloadavg()[0]
 
     @property
     def num_turns(self) -> int:
@@ -107,7 +110,12 @@ class Contender:
 
     def _measure(self, stepper: Stepper, rounds: Sequence[Round]) -> RunFacts:
         gflops = count_gflops(stepper, rounds)
-        return RunFacts(model=stepper.model, gflops_per_frame=gflops, memory_mb=self._memory_mb)
+        return RunFacts(
+            model=stepper.model,
+            gflops_per_frame=gflops,
+            memory_mb=self._memory_mb,
+            load_average=self._load_average,
+        )
 
 
 def run_all(

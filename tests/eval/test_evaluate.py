@@ -18,11 +18,14 @@ from streamvis.eval.result import EvalResult
 
 @pytest.fixture(scope="module")
 def evaluation(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    """Of a machine that is said to be busy."""
     folder = tmp_path_factory.mktemp("eval")
     peer = tiny_peer(write_tiny_yolox(folder / "tiny.onnx"), score=0.5)
     options = Options(out=folder / "out", probes=("fisheye",), max_frames=25)
     drive = write_tiny_drive(folder / "drive", num_frames=30)
-    evaluation = Evaluation(drive, [tiny_config(), peer], options)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("os.getloadavg", lambda: (99.0, 1.0, 1.0))
+        evaluation = Evaluation(drive, [tiny_config(), peer], options)
     evaluation.run(lambda *_: None)
     return evaluation
 
@@ -38,6 +41,7 @@ def test_the_result_says_what_was_run(result: EvalResult) -> None:
     assert result.duration_s == pytest.approx(2.5)
     assert result.settings["bootstrap_units"]["vehicle"] == "1 track"
     assert result.notes == []
+    assert all("load 99.0" in "".join(config.notes) for config in result.configs)
     json.dumps(result.to_dict())
 
 

@@ -61,7 +61,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     def killed(self: Stepper, frames: list) -> object:
         nonlocal steps
         steps += 1
-        if steps > 30:  # 5 for counting, 20 of the first turn, 5 of the second
+        if steps > 30:  # 6 for counting, 20 of the first turn, 4 of the second
             raise KeyboardInterrupt
         return step(self, frames)
 
@@ -105,6 +105,14 @@ def test_a_detector_without_an_encoder(footage: Footage, tmp_path: Path) -> None
     assert peer.facts.gflops_per_frame == pytest.approx(2 * 4 * 32 * 32 * 27 / 1e9)
     assert ours.log.keys == peer.log.keys
     assert set(peer.log.class_id.tolist()) == {2}
+
+
+def test_a_busy_machine_is_noted(
+    footage: Footage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 1.0, 1.0))
+    (record,) = run_configs(replace(footage, max_frames=2), tmp_path, tiny_config())
+    assert record.facts.load_average == 99
 
 
 def test_a_missing_model_is_found_before_the_run(footage: Footage, tmp_path: Path) -> None:
