@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import pytest
 from av.bitstream import BitStreamFilterContext
 from conftest import STREET
 from wire_samples import ORIGIN, T0_NS, make_messages, make_packet, make_result
@@ -127,3 +130,18 @@ def others() -> Iterator[AnyMessage]:
     samples = make_messages()
     for kind in ("stat", "sync", "hb"):
         yield samples[kind]
+
+
+@contextmanager
+def small_disk(folder: Path, num_bytes: int) -> Iterator[Path]:
+    """A file system of this size; the test is skipped where none may be mounted."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={num_bytes}", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a file system is not permitted here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -111,7 +111,7 @@ class Archive:
         """Finish the last segment; what never got a time gets that of its receipt."""
         if not self._is_over:
             self._guard(self._write_early)
-            self._guard(self._finish_segment)
+            self._guard(self._finish_segment, is_end=True)
             self._over()
 
     # ------------------------------------------------------------ messages
@@ -203,11 +203,11 @@ class Archive:
                 f"{self._config.dir}. Free some space, or lower min_free."
             )
 
-    def _guard(self, act: Callable[[], None]) -> None:
+    def _guard(self, act: Callable[[], None], *, is_end: bool = False) -> None:
         try:
             with _as_output_error(self._segment.part if self._segment else self.path):
                 act()
-                if self._is_full and not self._is_over:
+                if self._is_full and not self._is_over and not is_end:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OutputError:
             self._give_up()

@@ -15,7 +15,7 @@ import pytest
 import typer
 from conftest import STREET
 from endpoint import WAIT_S, Endpoint, endpoint
-from recording_samples import make_stream, write_archive
+from recording_samples import make_stream, small_disk, write_archive
 from recording_samples import record as write_recording
 from typer.testing import CliRunner, Result
 
@@ -138,12 +138,14 @@ def test_recover_and_export(tmp_path: Path) -> None:
     assert call("rec", "export", part, "--to", "bag", "-o", tmp_path / "x").exit_code == 2
 
 
-def run_pipeline(folder: Path, *options: str | Path) -> subprocess.CompletedProcess[str]:
+def run_pipeline(
+    folder: Path, *options: str | Path, more: str = ""
+) -> subprocess.CompletedProcess[str]:
     pipeline = folder / "p.yaml"
     pipeline.write_text(
         "version: 1\nname: try\nclock: replay\nruntime: {kind: local}\n"
         f"defaults: {{uri: {STREET}, max_frames: 12}}\nsources: {{front: {{}}, left: {{}}}}\n"
-        "encoder: {input_size: [256, 192]}\n"
+        f"encoder: {{input_size: [256, 192]}}\n{more}"
     )
     command = [sys.executable, "-m", "streamvis.cli.main", "run", str(pipeline)]
     return subprocess.run(
@@ -182,6 +184,21 @@ def test_a_run_records_itself_and_its_drive_comes_back(tmp_path: Path) -> None:
     old, new = (json.loads((p / "rig.json").read_text()) for p in (STREET, tmp_path / "drive"))
     assert new["front"]["capture_ns"] == old["front"]["capture_ns"][:12]
     assert new["front"]["intrinsics"] == pytest.approx(old["front"]["intrinsics"])
+
+
+def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 2_200_000) as folder:  # 2 MiB are the recorder's reserve
+        wishes = f"outputs: [{{record: {folder}, min_free: 0B, segment: 50ms}}]\n"
+        done = run_pipeline(tmp_path, "--summary", tmp_path / "s.json", more=wishes)
+        told = json.loads((tmp_path / "s.json").read_text())
+        recording = Recording.open(Path(told["recording"]["path"]))
+        assert len(list(recording.messages(["det", "vid"]))) > 0
+        assert recording.damage is None
+    assert done.returncode == OutputError.exit_code, done.stderr
+    assert "the disk is full" in done.stderr
+    assert "because the disk failed" in done.stdout
+    assert told["recording"]["lost"]["disk"] > 0
+    assert {camera["published"] for camera in told["cameras"].values()} == {12}
 
 
 def test_a_run_that_cannot_be_recorded_fails_at_once(tmp_path: Path) -> None:
