@@ -211,8 +211,8 @@ def _run_notes(record: RunRecord) -> list[str]:
     load, cores = record.facts.load_average, len(os.sched_getaffinity(0))
     if load > cores / 2:
         notes.append(
-            f"The machine was busy when it began (load {load:.1f} on {cores} cores): its times, and "
-            "with them its streaming accuracy, are worse than on an idle one."
+            f"The machine was busy when it began (load {load:.1f} on {cores} cores): times, and "
+            "with them streaming accuracy, are worse than on an idle one."
         )
     notes += [
         f"Resumed at round {start}: each camera began again with all of its tiles."

@@ -20,8 +20,9 @@ def count_gflops(stepper: Stepper, rounds: Sequence[Round]) -> float:
     """Operations a frame, 10^9, of matrix products and convolutions; a multiplication with its
     addition is 2. Of all rounds but the first, where each camera begins with all of its tiles.
     Untimed; leaves the stepper reset."""
-    stepper.step([timed.frame for timed in rounds[0].frames])
     counted = rounds[1:] or rounds
+    if counted is not rounds:
+        stepper.step([timed.frame for timed in rounds[0].frames])
     with FlopCounterMode(display=False) as counter:
         for r in counted:
             stepper.step([timed.frame for timed in r.frames])
