@@ -232,7 +232,8 @@ class Archive:
         self._is_over = True
         self._free_reserve()
         if self._num_segments == 0:
-            self.path.rmdir()
+            with suppress(OSError):
+                self.path.rmdir()
 
     def _make_room(self) -> bool:
         """On a full disk: the end of this segment still fits."""

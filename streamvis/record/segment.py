@@ -98,6 +98,7 @@ class Segment:
         self._chunk_bytes = 0
         self._chunk_began_ns = 0
         self._num_in_chunk = 0
+        self._is_ended = False
         self.num_safe = 0  # groups in closed chunks
 
     @property
@@ -145,6 +146,7 @@ class Segment:
 
     def finish(self) -> None:
         """Write the indexes; the file appears under its name."""
+        self._is_ended = True
         self.flush()
         self._writer.finish()
         self._sink.close()
@@ -154,7 +156,7 @@ class Segment:
         """After an error: if it cannot be finished, it stays an unfinished file of whole chunks,
         which `streamvis rec recover` finishes."""
         try:
-            if not self._sink.is_broken:
+            if not self._sink.is_broken and not self._is_ended:
                 self.finish()
         finally:
             self._sink.close()

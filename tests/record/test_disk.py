@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +115,13 @@ def test_a_disk_that_takes_nothing_is_an_error_at_once(tmp_path: Path) -> None:
         feed(archive)
 
 
+def test_a_folder_that_is_deleted_meanwhile_is_an_error(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path, make_stream(count=3))
+    shutil.rmtree(archive.path)
+    with pytest.raises(OutputError, match="cannot write"):
+        archive.close()
+
+
 def test_a_place_that_cannot_be_written_to_is_found_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="not a folder"):
@@ -188,18 +195,19 @@ def test_a_replay_waits_for_the_disk(tmp_path: Path) -> None:
 
 def test_after_the_disk_failed_the_rest_is_counted(tmp_path: Path) -> None:
     config = RecordConfig.model_validate({"dir": tmp_path, "min_free": 0})
-    with endpoint(tmp_path, period_ns=10**12) as opened:
+    with endpoint(tmp_path, is_lossless=True) as opened:
         recorder = Recorder(
             config,
             opened.proxy.address,
             PIPELINE,
+            is_lossless=True,  # so that every message reaches it
             open_file=lambda path: BadFile(path, errno.EIO, 100),
         )
         recorder.start()
         assert opened.proxy.wait_for_subscribers(1, WAIT_S)
         with opened.publisher() as publisher:
             for index in range(50):
-                publisher.send(replace(make_result(index)))
+                publisher.send(make_result(index))
         opened.proxy.stop()
         recorder.join()
     assert isinstance(recorder.error, OutputError)
