@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from streamvis.cli.main import INTERRUPTED
+from streamvis.encode.config import NONE
 from streamvis.errors import ConfigError
 from streamvis.eval.config import read_configs
 from streamvis.render.output_file import PendingFile, write_file
@@ -150,6 +151,10 @@ class _Show:
 
     def stage(self, what: str) -> None:
         self._bar.update(self._task, description=what)
+        now_s = time.monotonic()
+        if not self._console.is_terminal and now_s - self._line_s >= _LINE_EVERY_S:
+            self._line_s = now_s
+            print(what, flush=True)
 
     def _left(self, done: int, total: int | None, now_s: float) -> str:
         new = done - self._began_frames
@@ -208,13 +213,19 @@ def _accuracy(group: str) -> Columns:
 
 def _costs() -> Columns:
     return {
-        "tiles %": lambda c: f"{100 * c.cost.tiles_encoded / max(1, c.cost.tiles_total):.0f}",
+        "tiles %": lambda c: _score(_encoded_percent(c), 0),
         "GFLOP": lambda c: _score(c.cost.gflops_per_frame, 1),
         "encode ms": lambda c: _score(float(np.median(c.cost.encode_ms)), 1),
         "detect ms": lambda c: _score(float(np.median(c.cost.detect_ms)), 1),
         "p99 ms": lambda c: _score(float(np.percentile(c.cost.latency_ms, 99)), 1),
         "MB": lambda c: _score(c.cost.memory_mb, 0),
     }
+
+
+def _encoded_percent(config: ConfigResult) -> float | None:
+    if config.config["encoder"]["name"] == NONE:
+        return None
+    return 100 * config.cost.tiles_encoded / config.cost.tiles_total
 
 
 def _main_group(result: EvalResult) -> str:

@@ -79,7 +79,7 @@ def assemble(
         settings=_settings(spread, speed_factor),
         machine=machine_facts(),
         configs=configs,
-        notes=_notes(footage, labels, scored),
+        notes=_notes(footage, labels, scored, records),
     )
 
 
@@ -190,13 +190,21 @@ def _count_units(spread: Bootstrap) -> str:
     return f"{spread.num_units} {plural} {rest}".strip()
 
 
-def _notes(footage: Footage, labels: DriveLabels, scored: DriveLabels) -> list[str]:
+def _notes(
+    footage: Footage, labels: DriveLabels, scored: DriveLabels, records: Sequence[RunRecord]
+) -> list[str]:
     notes = []
     missing = len(labels.frames) - len(scored.frames)
     if missing and footage.max_frames is None:
         notes.append(f"{missing} labelled frames could not be decoded and are left out.")
     if not scored.has_tracks:
         notes.append("The labels have no track ids, so there are no tracking figures.")
+    load, cores = max(r.facts.load_average for r in records), len(os.sched_getaffinity(0))
+    if load > cores / 2:
+        notes.append(
+            f"The machine was busy when it began (load {load:.1f} on {cores} cores): times, and "
+            "with them streaming accuracy, are worse than on an idle one."
+        )
     return notes
 
 
@@ -208,12 +216,6 @@ def _run_notes(record: RunRecord) -> list[str]:
         notes.append("It encodes every tile: its embedding is the dense one itself.")
     if run.probe == "fisheye":
         notes.append("Labels and detections are compared behind the lens: boxes around bent boxes.")
-    load, cores = record.facts.load_average, len(os.sched_getaffinity(0))
-    if load > cores / 2:
-        notes.append(
-            f"The machine was busy when it began (load {load:.1f} on {cores} cores): times, and "
-            "with them streaming accuracy, are worse than on an idle one."
-        )
     notes += [
         f"Resumed at round {start}: each camera began again with all of its tiles."
         for start in record.resumed_rounds
