@@ -69,7 +69,7 @@ def live(tmp_path_factory) -> tuple[Path, RunSummary]:
         "name": "live",
         "clock": "live",
         "speed": 10,
-        "runtime": {"kind": "local"},
+        "runtime": {"kind": "ray"},
         "defaults": {"uri": str(STREET)},
         "sources": {name: {} for name in LIVE},
         "encoder": {"input_size": [640, 384]},
@@ -94,8 +94,9 @@ def test_a_live_run_is_repeated_with_its_drops_and_batches(runtime, live, tmp_pa
 
 def test_a_lossless_replay_of_a_live_run_sees_every_frame(live, tmp_path):
     path, _ = live
-    options = ["encoder.input_size=[256, 192]"]
-    _, summary = again(path, tmp_path, cameras=("left", "back"), overrides=tuple(options))
+    options = ("encoder.input_size=[256, 192]",)
+    cameras = ("left", "back")
+    _, summary = again(path, tmp_path, cameras=cameras, overrides=options, runtime="local")
     assert {status.camera for status in summary.cameras} == {"left", "back"}
     for status in summary.cameras:
         assert status.ledger.published == status.ledger.source_frames == 90
