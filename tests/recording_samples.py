@@ -12,13 +12,13 @@ from pathlib import Path
 
 import av
 import pytest
-from av.bitstream import BitStreamFilterContext
 from conftest import STREET
 from wire_samples import ORIGIN, T0_NS, make_messages, make_packet, make_result
 
 from streamvis import wire
 from streamvis.record.archive import Archive
 from streamvis.record.config import RecordConfig
+from streamvis.source.bitstream import UnitWriter
 from streamvis.types import AccessUnit, CameraInfo, CaptureTime, Intrinsics, ModelId, SourceCounts
 from streamvis.wire import (
     ALL_CAMERAS,
@@ -40,30 +40,33 @@ def t_of(index: int) -> int:
     return T0_NS + round(Fraction(index, FPS) * 1_000_000_000)
 
 
-def street_units(camera: str = "front", count: int = 20) -> Iterator[AccessUnit]:
-    """The drive's own access units, Annex-B, with capture times."""
-    with av.open(str(STREET / f"{camera}.mp4")) as container:
+def street_units(camera: str = "front", count: int = 20) -> list[AccessUnit]:
+    return file_units(STREET / f"{camera}.mp4")[:count]
+
+
+def file_units(path: Path) -> list[AccessUnit]:
+    """The file's own access units, as a source hands them out, with capture times."""
+    with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        to_annex_b = BitStreamFilterContext("h264_mp4toannexb", stream)
-        index = 0
-        for demuxed in container.demux(stream):
-            for packet in to_annex_b.filter(demuxed if demuxed.size else None):
-                if index == count:
-                    return
-                yield AccessUnit(
-                    index=index,
-                    codec="h264",
-                    data=bytes(packet),
-                    extradata=b"",
-                    is_key=packet.is_keyframe,
-                    is_reordered=False,
-                    pts=packet.pts,
-                    dts=packet.dts,
-                    time_base=Fraction(stream.time_base),
-                    size=(stream.width, stream.height),
-                    capture=CaptureTime(t_of(index), "device", 1000),
-                )
-                index += 1
+        writer = UnitWriter(stream)
+        packets = [packet for packet in container.demux(stream) if packet.size]
+        return [_unit(writer, stream, packet, index) for index, packet in enumerate(packets)]
+
+
+def _unit(writer: UnitWriter, stream: av.VideoStream, packet: av.Packet, index: int) -> AccessUnit:
+    return AccessUnit(
+        index=index,
+        codec=writer.codec,
+        is_key=packet.is_keyframe,
+        data=writer.data(packet),
+        extradata=writer.extradata,
+        is_reordered=False,
+        pts=packet.pts,
+        dts=packet.dts,
+        time_base=Fraction(stream.time_base),
+        size=(stream.width, stream.height),
+        capture=CaptureTime(t_of(index), "device", 1000),
+    )
 
 
 def make_info(cameras: tuple[str, ...] = ("front",)) -> InfoMessage:
@@ -80,15 +83,19 @@ def make_info(cameras: tuple[str, ...] = ("front",)) -> InfoMessage:
 
 
 def make_stream(
-    cameras: tuple[str, ...] = ("front",), count: int = 20, lost: tuple[int, ...] = ()
+    cameras: tuple[str, ...] = ("front",),
+    count: int = 20,
+    lost: tuple[int, ...] = (),
+    units: list[AccessUnit] | None = None,
 ) -> Iterator[AnyMessage]:
-    """What a pipeline publishes; `lost` frames of the first camera never reached the gate."""
+    """What a pipeline publishes; `lost` frames of the first camera never reached the gate.
+    `units` stand in for the drive's."""
     yield make_info(cameras)
-    units = {camera: list(street_units(camera, count)) for camera in cameras}
+    streams = {camera: units or street_units(camera, count) for camera in cameras}
     seq = 0
-    for index in range(count):
+    for index in range(len(streams[cameras[0]])):
         for camera in cameras:
-            unit = units[camera][index]
+            unit = streams[camera][index]
             vid = VidMessage(origin=ORIGIN, camera=camera, seq=index, unit=unit)
             yield vid
             if camera == cameras[0] and index in lost:

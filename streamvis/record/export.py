@@ -134,7 +134,7 @@ def _decodable(first: AccessUnit, rest: Iterator[AccessUnit]) -> Iterator[Access
     for unit in rest:
         if unit.index != expected or unit.size != first.size:
             is_broken = True
-            yield unit.index - expected
+            yield max(0, unit.index - expected)  # a restarted camera counts from 0 again
         is_broken = is_broken and not (unit.is_key and unit.size == first.size)
         yield 1 if is_broken else unit
         expected = unit.index + 1

@@ -10,7 +10,9 @@ import av
 import numpy as np
 import pytest
 from conftest import STREET
-from recording_samples import make_stream, record, t_of
+from mcap.reader import make_reader
+from mcap_protobuf.decoder import DecoderFactory
+from recording_samples import file_units, make_stream, record, t_of
 
 from streamvis.errors import OutputError, SourceError
 from streamvis.record.export import export
@@ -120,3 +122,27 @@ def test_what_is_there_is_replaced_only_on_demand(tmp_path: Path) -> None:
     export(recording, "drive", out, replace=True)
     with pytest.raises(OutputError, match=r"has no labels.json, so it is not replaced"):
         export(recording, "coco", out, replace=True)
+
+
+def hevc_clip(path: Path, count: int) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx265", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 192, "yuv420p"
+        stream.codec_context.options = {"x265-params": "bframes=0:keyint=5:log-level=none"}
+        for i in range(count):
+            image = np.full((192, 320, 3), 10 * i, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_hevc_comes_back_too(tmp_path: Path) -> None:
+    clip = hevc_clip(tmp_path / "a.mp4", 12)
+    recording = Recording.open(record(tmp_path / "recs", make_stream(units=file_units(clip))))
+    assert export(recording, "drive", tmp_path / "drive").frames == {"front": 12}
+    exported = pictures(tmp_path / "drive/front.mp4")
+    assert all(np.array_equal(a, b) for a, b in zip(pictures(clip), exported, strict=True))
+    with (recording.paths[0]).open("rb") as file:
+        reader = make_reader(file, decoder_factories=[DecoderFactory()])
+        formats = {m.format for *_, m in reader.iter_decoded_messages(topics=["front/video"])}
+    assert formats == {"h265"}
