@@ -90,7 +90,8 @@ class OutputConfig(ConfigModel):
         for key, inner in SHORT_FORMS.items():
             if isinstance(data.get(key), str):
                 options = {k: v for k, v in data.items() if k not in SHORT_FORMS}
-                return {key: {inner: data[key], **options}}
+                others = {k: v for k, v in data.items() if k in SHORT_FORMS}
+                return {**others, key: {inner: data[key], **options}}
         return data
 
     @model_validator(mode="after")
