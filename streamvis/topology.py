@@ -71,6 +71,7 @@ class MosaicConfig(ConfigModel):
 
 
 SHORT_FORMS = {"publish": "address", "mosaic": "path", "record": "dir"}
+_ONE_KEY = f"an output has exactly one key: {', '.join(SHORT_FORMS)}"
 
 
 class OutputConfig(ConfigModel):
@@ -87,17 +88,18 @@ class OutputConfig(ConfigModel):
         `record` may say stands beside it: `{record: DIR, keep: 24h}`."""
         if not isinstance(data, dict):
             return data
+        if len(data.keys() & SHORT_FORMS.keys()) > 1:
+            raise ValueError(_ONE_KEY)
         for key, inner in SHORT_FORMS.items():
             if isinstance(data.get(key), str):
                 options = {k: v for k, v in data.items() if k not in SHORT_FORMS}
-                others = {k: v for k, v in data.items() if k in SHORT_FORMS}
-                return {**others, key: {inner: data[key], **options}}
+                return {key: {inner: data[key], **options}}
         return data
 
     @model_validator(mode="after")
     def _one_key(self) -> OutputConfig:
         if len(self.model_fields_set) != 1:
-            raise ValueError(f"an output has exactly one key: {', '.join(SHORT_FORMS)}")
+            raise ValueError(_ONE_KEY)
         return self
 
 
