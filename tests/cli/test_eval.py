@@ -46,22 +46,22 @@ def test_one_command_gives_table_json_and_report(drive: Path, tmp_path: Path) ->
         "name: peer\nencoder: {name: none, threads: 1}\ndetector: {onnx: tiny.onnx, score: 0.5}\n"
     )
     ours = write_config(tmp_path / "tiny.yaml")
-    paths = {"--json": tmp_path / "a/result.json", "--report": tmp_path / "a/page.html"}
-    files = [word for pair in paths.items() for word in pair]
-    command = [drive, "--config", ours, "--config", peer, "--out", tmp_path / "out", *files]
-    text = run(*command, "--probe", "xray", "--cameras", "b")
+    json_path, page = tmp_path / "a/result.json", tmp_path / "a/page.html"
+    command = [drive, "--config", ours, "--config", peer, "--out", tmp_path / "out"]
+    command += ["--json", json_path, "--probe", "xray", "--cameras", "b"]
+    text = run(*command, "--report", page)
     for word in ("vehicle AP50", "tiny+xray", "peer+xray", "6 labelled of 6 frames", "1 track"):
         assert word in text
     assert "…" not in text  # nothing is cut off
-    result = json.loads(paths["--json"].read_text())
+    result = json.loads(json_path.read_text())
     assert list(result["configs"]) == ["tiny", "peer", "tiny+xray", "peer+xray"]
     assert result["cameras"] == ["b"]
-    assert "<html" in paths["--report"].read_text()
+    assert "<html" in page.read_text()
     assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["page.html", "result.json"]
-    again = run(*command, "--probe", "xray", "--cameras", "b")
+    again = run(*command)
     assert "tiny: 6 frames were there already" in again
-    assert json.loads(paths["--json"].read_text()) == result
-    assert "already" not in run(*command, "--probe", "xray", "--cameras", "b", "--fresh")
+    assert json.loads(json_path.read_text()) == result
+    assert "already" not in run(*command, "--fresh")
 
 
 def test_a_narrow_terminal_gets_two_tables_with_every_figure(drive: Path, tmp_path: Path) -> None:
