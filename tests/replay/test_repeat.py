@@ -120,6 +120,17 @@ def test_the_ledger_of_a_window_knows_only_the_window(tmp_path):
 
 
 def test_a_recorded_loop_replays_equal(tmp_path):
+    config = small(loop=True, cameras=("left",), max_frames=96, record=tmp_path)
+    path, before = record(config)
+    assert_adds_up(before)
+    headers = [wire.peek(m.parts).header for m in Recording.open(path).messages(["det"])]
+    assert [h["frame_index"] for h in headers if h["discont"]] == [90]
+    copy, after = again(path, tmp_path)
+    assert canonical(copy) == canonical(path)
+    assert ledgers(after) == ledgers(before)
+
+
+def test_a_part_can_be_looped(tmp_path):
     config = small(loop=True, end_ns=400_000_000, cameras=("left",), max_frames=14, record=tmp_path)
     path, summary = record(config)
     assert_adds_up(summary)
