@@ -84,7 +84,7 @@ def test_a_narrow_terminal_gets_two_tables_with_every_figure(drive: Path, tmp_pa
 
 
 def test_stopped_it_says_how_to_go_on_and_goes_on(tmp_path: Path) -> None:
-    drive = write_tiny_drive(tmp_path / "drive", num_frames=400, cameras="a")
+    drive = write_tiny_drive(tmp_path / "drive", num_frames=200, cameras="a")
     config = write_config(tmp_path / "tiny.yaml")
     command = [*STREAMVIS, str(drive), "--config", str(config), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -99,7 +99,7 @@ def test_stopped_it_says_how_to_go_on_and_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in text
     resumed = run(drive, "--config", config, "--out", tmp_path / "out")
     assert "frames were there already" in resumed
-    assert "400 labelled of 400 frames" in resumed
+    assert "200 labelled of 200 frames" in resumed
 
 
 def test_mistakes_are_found_before_anything_runs(drive: Path, tmp_path: Path) -> None:
