@@ -7,7 +7,7 @@ import re
 import av
 from av.bitstream import BitStreamFilterContext
 
-from streamvis.source.pictures import Packet
+from streamvis.source.pictures import Packet, packet_of
 
 # ISO/IEC 14496-15: a length-prefixed stream's extradata is a configuration record, whose first
 # byte is its version. Annex-B begins with a start code, 00 00 01 or 00 00 00 01.
@@ -59,7 +59,7 @@ class UnitWriter:
 
 def _copy(packet: Packet) -> Packet:
     """A filter empties the packet that it is given."""
-    copy: Packet = av.Packet(bytes(packet))
+    copy = packet_of(bytes(packet))
     copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
     copy.is_keyframe = packet.is_keyframe
     return copy

@@ -21,6 +21,14 @@ Packet: TypeAlias = "av.Packet[Any]"
 NO_TIME = CaptureTime(0, "none", 0)
 
 
+def packet_of(data: bytes) -> Packet:
+    """A packet with the zeros behind it that decoders read. av.Packet(data) has none: what
+    MPEG-4's decoder makes of it is left to chance."""
+    packet: Packet = av.Packet(len(data))
+    packet.update(data)
+    return packet
+
+
 @dataclass(frozen=True)
 class Coded:
     """A packet on its way to the decoder."""

@@ -12,7 +12,7 @@ import av
 
 from streamvis.errors import SourceError
 from streamvis.record.reader import Recording
-from streamvis.source.pictures import NO_TIME, Coded, Packet, PictureSource
+from streamvis.source.pictures import NO_TIME, Coded, Packet, PictureSource, packet_of
 from streamvis.types import AccessUnit, CameraInfo, CaptureTime
 
 _ENDINGS = (".mcap", ".mcap.part")
@@ -135,7 +135,7 @@ def _decoder(first: AccessUnit, path: Path) -> av.VideoCodecContext:
 
 
 def _packet(unit: AccessUnit) -> Packet:
-    packet: Packet = av.Packet(unit.data)
+    packet = packet_of(unit.data)
     packet.pts, packet.dts, packet.time_base = unit.pts, unit.dts, unit.time_base
     packet.is_keyframe = unit.is_key
     return packet
