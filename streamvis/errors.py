@@ -10,7 +10,7 @@
     ├── WireError                  8   bytes that are not a message of this protocol
     │   └── VersionError           8   a message of another major version
     ├── Lagging                    9   results arrive older than the subscriber's max_age_ms
-    └── RegressionError            10  `regress` found results that differ from the reference
+    └── RegressionError            10  `regress` or `--check` found results that differ
 
 A caller's mistake is a ValueError; our own broken invariant is an AssertionError.
 Messages are one sentence that says what happened and one that says what to do.

@@ -25,8 +25,8 @@ from streamvis.cli import (
 EXIT_CODES = (
     "Exit codes: 0 done, or stopped by Ctrl-C or SIGTERM; 1 our own bug; 2 usage or config; "
     "3 a camera (the others, if any, went on); 4 weights; 5 an address; 6 an output file; "
-    "7 Ray, or a worker; 8 a message; 9 lagging; 10 regress found a difference; 130 stopped "
-    "by a second Ctrl-C before it was clean."
+    "7 Ray, or a worker; 8 a message; 9 lagging; 10 regress or --check found a difference; "
+    "130 stopped by a second Ctrl-C before it was clean."
 )
 
 app = typer.Typer(

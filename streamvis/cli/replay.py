@@ -11,6 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from streamvis.cli.options import Overrides
 from streamvis.cli.run import run_to_end
 from streamvis.config.model import parse_duration_ns
+from streamvis.errors import RegressionError
+from streamvis.replay.check import Check, check_repeat
 from streamvis.replay.config import ReplayOptions, replay_config
 from streamvis.topology import RuntimeKind
 
@@ -59,6 +61,12 @@ def replay(
         int | None,
         typer.Option(min=0, help="Start the cameras when so many subscribers are there."),
     ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Only compare with the recording, byte for byte; exit code 10 if not."
+        ),
+    ] = False,
     overrides: Overrides = None,
 ) -> None:
     """Run recorded cameras through the pipeline again.
@@ -79,7 +87,27 @@ def replay(
         mosaic=mosaic,
         overrides=tuple(overrides or ()),
     )
+    if check:
+        if speed or loop or start or end or cameras or address or record or mosaic or summary:
+            raise typer.BadParameter("--check compares a whole, lossless replay and writes nothing")
+        _print_check(check_repeat(source, options))
+        return
     run_to_end(replay_config(source, options), summary, wait_subscribers)
+
+
+def _print_check(found: Check) -> None:
+    if not found.num_differ:
+        print(f"equal: {found.num_messages} messages (det, emb, plan)")
+        return
+    excess = (
+        "none by more than rounding does on another processor"
+        if found.is_tolerable
+        else "by more than rounding; --as-recorded repeats a live run's drops"
+    )
+    raise RegressionError(
+        f"{found.num_differ} of {found.num_messages} messages differ, {excess}. "
+        f"First: {found.first}"
+    )
 
 
 def _duration_ns(text: str | None, option: str) -> int | None:

@@ -18,6 +18,7 @@ from streamvis.record.channels import Entry, wire_channel
 from streamvis.record.reader import Recording
 from streamvis.record.segment import Segment
 from streamvis.render.output_file import output_error
+from streamvis.replay.check import KINDS
 from streamvis.replay.collect import collect
 from streamvis.replay.compare import Difference, Logged, Tolerance, as_log, differences
 from streamvis.replay.config import ReplayOptions, replay_config
@@ -27,7 +28,6 @@ from streamvis.track.config import TrackerConfig
 from streamvis.wire import AnyMessage, Origin, PlanMessage
 
 CASE, REFERENCE = "regress.yaml", "reference.mcap"
-KINDS = ("det", "emb", "plan")
 _ORIGIN = Origin("regress", "0" * 32, "reference")  # what differs between two replays is left out
 
 

@@ -12,7 +12,7 @@ from unit_recording import write_messages
 from wire_samples import make_messages
 
 from streamvis.cli.app import app
-from streamvis.errors import StreamvisError
+from streamvis.errors import RegressionError, StreamvisError
 
 SMALL = ["--runtime", "local", "--set", "encoder.input_size=[256, 192]"]
 
@@ -40,6 +40,18 @@ def test_a_drive_is_replayed_and_recorded(tmp_path):
     assert json.loads(summary.read_text())["cameras"]["left"]["published"] == 6
 
 
+def test_check_says_whether_a_recording_replays_equal(tmp_path):
+    run(STREET, *SMALL, "--cameras", "left", "--end", "400ms", "--record", tmp_path)
+    (path,) = tmp_path.iterdir()
+    same = run(path, "--as-recorded", "--check")
+    assert same.exit_code == 0, same.output
+    assert "equal: 18 messages" in same.output
+    other = run(path, "--as-recorded", "--check", "--set", "detector.score=0.9").exception
+    assert isinstance(other, RegressionError)
+    assert "First: left frame" in str(other)
+    assert "det" in str(other)
+
+
 def test_a_window_behind_the_end_fails_as_a_camera():
     result = run(STREET, *SMALL, "--cameras", "left", "--start", "90s")
     assert result.exit_code == 3
@@ -51,6 +63,7 @@ def test_a_window_behind_the_end_fails_as_a_camera():
     [
         (["no/such"], 3, "no such drive or recording"),
         ([STREET, "--as-recorded"], 2, "only a recording"),
+        ([STREET, "--check"], 2, "is no recording"),
         ([STREET, "--cameras", "roof"], 2, "no camera roof"),
         ([STREET, "--start", "2s", "--end", "1s"], 2, "end must be later than start"),
         ([STREET, "--set", "encoder.sise=3"], 2, "unknown key"),

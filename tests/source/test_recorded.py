@@ -39,18 +39,6 @@ def open_front(uri: Path | str, **extra):
     return open_source("front", SourceConfig(uri=str(uri), **extra), SIZE)
 
 
-def write_street(path: Path, codec: str, num_frames: int) -> Path:
-    """The committed drive's pictures in another codec."""
-    with av.open(str(STREET / "front.mp4")) as drive, av.open(str(path), "w") as container:
-        own = drive.streams.video[0]
-        stream = container.add_stream(codec, rate=15)
-        stream.width, stream.height = own.width, own.height
-        for _, picture in zip(range(num_frames), drive.decode(own), strict=False):
-            container.mux(stream.encode(picture.reformat(format="yuv420p")))
-        container.mux(stream.encode())
-    return path
-
-
 def see_again(tmp_path: Path, source) -> tuple[list[Frame], list[Frame]]:
     frames, units = read_source(source)
     again, _ = read_source(open_front(record_units(tmp_path / "0000.mcap", units)))
@@ -171,9 +159,3 @@ def test_a_camera_without_video_is_one_sentence(tmp_path):
 def test_a_real_clip_with_its_own_making_is_seen_again(tmp_path):
     clip = next(iter(sorted((SHARED / "drives/udacity").glob("test_small*.mp4"))))
     assert_same(*see_again(tmp_path, open_front(clip, max_frames=40)))
-
-
-def test_the_decoder_reads_nothing_behind_a_packet(tmp_path):
-    clip = write_street(tmp_path / "a.mp4", "mpeg4", num_frames=8)
-    frames, again = see_again(tmp_path, open_front(clip))
-    assert_same(frames, again)
