@@ -73,8 +73,7 @@ class Archive:
         self._retention = Retention(config, pipeline, measure_free)
         self._tidied_ns = now_ns
         self._tidy(now_ns)
-        with _as_output_error(self.path):
-            self._reserve = _allocate(self.path, _RESERVE_BYTES)
+        self._guard(self._take_reserve)
 
     @property
     def num_bytes(self) -> int:
@@ -234,6 +233,9 @@ class Archive:
         if self._num_segments == 0:
             with suppress(OSError):
                 self.path.rmdir()
+
+    def _take_reserve(self) -> None:
+        self._reserve = _allocate(self.path, _RESERVE_BYTES)
 
     def _make_room(self) -> bool:
         """On a full disk: the end of this segment still fits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -14,6 +15,8 @@ from streamvis.errors import SourceError
 from streamvis.record.reader import Recording
 from streamvis.source.pictures import NO_TIME, Coded, Packet, PictureSource, packet_of
 from streamvis.types import AccessUnit, CameraInfo, CaptureTime
+
+log = logging.getLogger(__name__)
 
 _ENDINGS = (".mcap", ".mcap.part")
 
@@ -75,6 +78,8 @@ class _RecordedPackets:
         unit = next(self._units, None)
         if unit is None:
             self._is_over = True
+            if self._recording.damage:  # known for sure once it was read
+                log.warning("camera %s ends early: %s", self._camera, self._recording.damage)
             return Coded(av.Packet())
         began_again = unit.index < self._next_index  # another run of the same camera
         missing = 0 if began_again else unit.index - self._next_index

@@ -159,3 +159,12 @@ def test_a_camera_without_video_is_one_sentence(tmp_path):
 def test_a_real_clip_with_its_own_making_is_seen_again(tmp_path):
     clip = next(iter(sorted((SHARED / "drives/udacity").glob("test_small*.mp4"))))
     assert_same(*see_again(tmp_path, open_front(clip, max_frames=40)))
+
+
+def test_a_damaged_recording_says_that_it_ends_early(tmp_path, caplog):
+    _, units = read_source(open_front(STREET / "front.mp4", max_frames=20))
+    path = record_units(tmp_path / "0000.mcap", units)
+    path.write_bytes(path.read_bytes()[:-200])
+    frames, _ = read_source(open_front(path))
+    assert len(frames) <= 20
+    assert "camera front ends early: 0000.mcap was not finished" in caplog.text
