@@ -56,7 +56,8 @@ def recording_of(config: PipelineConfig) -> Path:
     if len(found) != 1:
         raise SourceError(
             f"as_recorded needs the cameras of one recording, these sources are of {len(found)}; "
-            "give the folder of one recorded run",
+            "give the folder of one recorded run, or, if all its cameras are rendered, "
+            "replay it without --as-recorded",
         )
     return Path(found[0])
 
