@@ -14,6 +14,7 @@ import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
+from streamvis.errors import SourceError
 from streamvis.source.base import LetterBoxer, OnUnit
 from streamvis.types import AccessUnit, CameraInfo, CaptureTime, Frame
 
@@ -49,7 +50,8 @@ class Packets(Protocol):
     first_index: int  # of the source's frame that the first packet holds
 
     def read(self) -> Coded | None:
-        """The next one; the empty packet at the end, then None."""
+        """The next one; the empty packet at the end, then None, or a SourceError that says why
+        the end comes early."""
 
     def unit(self, packet: Packet, index: int) -> AccessUnit:
         """The packet for others: as it came, in the form of AccessUnit."""
@@ -104,8 +106,7 @@ class PictureSource:
             return None
         if self._decoded:
             return self._media_time_ns(self._decoded[0].pts)
-        coded = self._held or self._packets.read()
-        self._held = coded
+        coded = self._held = self._held or self._read()
         if coded is None:
             self._close_account()
             return None
@@ -123,6 +124,13 @@ class PictureSource:
 
     def close(self) -> None:
         self._packets.close()
+
+    def _read(self) -> Coded | None:
+        try:
+            return self._packets.read()
+        except SourceError:
+            self._close_account()
+            raise
 
     def _take(self, coded: Coded) -> None:
         packet = coded.packet

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -15,8 +14,6 @@ from streamvis.errors import SourceError
 from streamvis.record.reader import Recording
 from streamvis.source.pictures import NO_TIME, Coded, Packet, PictureSource, packet_of
 from streamvis.types import AccessUnit, CameraInfo, CaptureTime
-
-log = logging.getLogger(__name__)
 
 _ENDINGS = (".mcap", ".mcap.part")
 
@@ -74,12 +71,11 @@ class _RecordedPackets:
 
     def read(self) -> Coded | None:
         if self._is_over:
+            self._check_damage()
             return None
         unit = next(self._units, None)
         if unit is None:
             self._is_over = True
-            if self._recording.damage:  # known for sure once it was read
-                log.warning("camera %s ends early: %s", self._camera, self._recording.damage)
             return Coded(av.Packet())
         began_again = unit.index < self._next_index  # another run of the same camera
         missing = 0 if began_again else unit.index - self._next_index
@@ -108,6 +104,11 @@ class _RecordedPackets:
         if "plan" not in self._recording.kinds:
             return {}
         return {plan.frame_index: plan.capture for plan in self._recording.plans(self._camera)}
+
+    def _check_damage(self) -> None:
+        """At the end: it is known for sure once everything was read."""
+        if self._recording.damage:
+            raise SourceError(f"ended early: {self._recording.damage}", "ended_early")
 
     def _after_gap(self) -> Coded | None:
         key = next(dropwhile(lambda unit: not unit.is_key, self._units), None)
