@@ -74,8 +74,10 @@ class McapFile:
     def _describe(self, error: Exception, offset: int) -> str:
         size = self.path.stat().st_size
         if not self.is_finished and offset >= size:
-            lost = "what was not on the disk by then is lost (a second or less, if its writer was killed)"
-            return f"{self.path.name} was not finished: it ends after {size} bytes, and {lost}"
+            return (
+                f"{self.path.name} was not finished: it ends after {size} bytes, and what was not "
+                "on the disk by then is lost (a second or less, if its writer was killed)"
+            )
         name = "bad magic" if isinstance(error, InvalidMagic) else type(error).__name__
         where = f"near byte {offset} of {size} ({name})"
         return f"{self.path.name} is damaged {where}: what comes behind it is lost"
