@@ -68,7 +68,9 @@ def choose_footage(
 ) -> tuple[Footage, DriveLabels]:
     """What is run, and its labels. Raises SourceError when the drive, its labels and its videos
     do not fit each other."""
-    drive, labels = Drive(folder), read_labels(folder / "labels.json")
+    drive = Drive(folder)
+    # Labels for a video that is not there do no harm where the cameras are chosen by name.
+    labels = read_labels(folder / "labels.json", None if cameras else tuple(drive.cameras))
     for camera in cameras or labels.cameras:
         drive.camera(camera)
         labels.size(camera)
@@ -76,12 +78,19 @@ def choose_footage(
     for camera, info in Footage(folder, chosen).infos().items():
         size = (info.width, info.height)
         _check_rig(drive, camera, size)
+        _check_capture_times(drive, camera, labels.last_frame(camera))
         labels.check_camera(camera, info.num_frames or sys.maxsize, size)
     limit = max_frames or sys.maxsize
     kept = labels.only([k for k in labels.frames if k[0] in chosen and k[1] < limit])
     if not kept.frames:
         raise SourceError(
             f"{labels.path}: none of the frames to run has labels; raise --max-frames", "not_found"
+        )
+    if not kept.classes:
+        raise SourceError(
+            f"{labels.path}: the frames to run have no labelled boxes: nothing to score; label "
+            "objects, or run other cameras or more frames",
+            "empty",
         )
     return Footage(folder, chosen, max_frames), kept
 
@@ -93,5 +102,16 @@ def _check_rig(drive: Drive, camera: str, size: tuple[int, int]) -> None:
         raise SourceError(
             f"{drive.folder / 'rig.json'}: {camera} is said to be {said[0]}x{said[1]} px, but "
             f"{rig.file} is {size[0]}x{size[1]} px; correct rig.json or take the right video",
+            "corrupt",
+        )
+
+
+def _check_capture_times(drive: Drive, camera: str, last_frame: int) -> None:
+    times = drive.camera(camera).capture_ns
+    if times is not None and len(times) <= last_frame:
+        raise SourceError(
+            f"{drive.folder / 'rig.json'}: capture_ns of camera {camera!r} has {len(times)} "
+            f"entries, but labels.json names frame {last_frame}; give one for each frame of the "
+            "video, or remove capture_ns",
             "corrupt",
         )

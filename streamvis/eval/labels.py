@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, FiniteFloat, NonNegativeInt, PositiveInt, ValidationError
+from pydantic_core import ErrorDetails
 
 from streamvis.errors import SourceError
 from streamvis.eval.result import FrameKey
@@ -61,6 +62,11 @@ class DriveLabels:
         self._check_known(camera)
         return self.sizes[camera]
 
+    def last_frame(self, camera: str) -> int:
+        """The highest index that is labelled."""
+        self._check_known(camera)
+        return max(index for name, index in self.frames if name == camera)
+
     def check_camera(self, camera: str, num_frames: int, size: tuple[int, int]) -> None:
         """Raise SourceError unless the camera has labels, and they fit its video of `num_frames`
         frames of `size` (width, height)."""
@@ -71,7 +77,7 @@ class DriveLabels:
                 f"the labels of camera {camera!r} are for {_text(labelled)} px and its video has "
                 f"{_text(size)} px; label the video that is in the drive",
             )
-        last = max(index for name, index in self.frames if name == camera)
+        last = self.last_frame(camera)
         if last >= num_frames:
             raise _corrupt(
                 self.path,
@@ -123,8 +129,8 @@ class _File(BaseModel):
     annotations: list[_Annotation]
 
 
-def read_labels(path: Path) -> DriveLabels:
-    """Read and check `labels.json`.
+def read_labels(path: Path, cameras: Collection[str] | None = None) -> DriveLabels:
+    """Read and check `labels.json`; with `cameras`, there may be no labels for others.
 
     Raises SourceError (`not_found` or `corrupt`) with one sentence that names file and index.
     """
@@ -132,6 +138,8 @@ def read_labels(path: Path) -> DriveLabels:
     for name in ("categories", "images"):
         if not getattr(file, name):
             raise _corrupt(path, f"`{name}` is empty; export the labels again")
+    if cameras is not None:
+        _check_cameras(path, file.images, cameras)
     images = _by_key(path, file.images)
     rows = _rows_by_image(path, file)
     frames = {key: _columns(rows[image.id]) for key, image in images.items()}
@@ -149,12 +157,36 @@ def _parse(path: Path) -> _File:
         ) from None
     except ValueError as error:
         raise _corrupt(path, f"not valid JSON ({error}); export it again") from None
+    if not isinstance(data, dict):
+        raise _corrupt(
+            path,
+            "expected a JSON object with images, annotations and categories; "
+            "export the labels again",
+        )
     try:
         return _File.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the whole file"
-        raise _corrupt(path, f"{where}: {first['msg']}; export the labels again") from None
+        what = _mistake(error.errors()[0])
+        raise _corrupt(path, f"{what}; export the labels again") from None
+
+
+def _mistake(first: ErrorDetails) -> str:
+    """Where and what, in the words of the file's format."""
+    where = list(map(str, first["loc"]))
+    if "bbox" in where and first["type"] in ("missing", "too_long", "tuple_type"):
+        box = ".".join(where[: where.index("bbox") + 1])
+        return f"{box}: a bbox has four numbers: x, y, width, height"
+    return f"{'.'.join(where)}: {first['msg']}"
+
+
+def _check_cameras(path: Path, images: Sequence[_Image], cameras: Collection[str]) -> None:
+    for i, image in enumerate(images):
+        if image.camera not in cameras:
+            raise _corrupt(
+                path,
+                f"images.{i} is of camera {image.camera!r}, which this drive does not have; "
+                f"rig.json has {', '.join(cameras)}",
+            )
 
 
 def _by_key(path: Path, images: Sequence[_Image]) -> dict[FrameKey, _Image]:

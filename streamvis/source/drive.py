@@ -59,7 +59,15 @@ class Drive:
         return Intrinsics(lens.fx, lens.fy, lens.cx, lens.cy) if lens else None
 
     def video_path(self, name: str) -> Path:
-        return self.folder / self.camera(name).file
+        """Raises SourceError when it is not there."""
+        path = self.folder / self.camera(name).file
+        if not path.is_file():
+            raise SourceError(
+                f"{self.folder / 'rig.json'}: there is no such video file, {path.name}; check "
+                f"`file` of camera {name!r}",
+                "not_found",
+            )
+        return path
 
 
 def _read_rig(path: Path) -> dict[str, RigCamera]:
@@ -73,6 +81,8 @@ def _read_rig(path: Path) -> dict[str, RigCamera]:
         raise SourceError(f"{path}: not valid JSON ({error}); fix or export it again") from None
     if not isinstance(data, dict) or not all(isinstance(value, dict) for value in data.values()):
         raise SourceError(f"{path}: expected a mapping of camera names to their facts")
+    if not data:
+        raise SourceError(f"{path}: the drive has no cameras; name each with its video `file`")
     return {name: _read_camera(path, name, value) for name, value in data.items()}
 
 

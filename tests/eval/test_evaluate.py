@@ -107,6 +107,8 @@ def test_only_labelled_cameras_are_run_in_the_order_of_the_rig(drive: Path) -> N
     edit(drive / "labels.json", lambda d: d["images"].reverse())
     assert choose_footage(drive, (), None)[0].cameras == ("a", "b")
     footage, labels = choose_footage(drive, ("b",), 2)
+    edit(drive / "rig.json", lambda d: d.pop("a"))  # its labels may stay
+    assert choose_footage(drive, ("b",), 2)[0] == footage
     assert footage.cameras == ("b",)
     assert list(labels.frames) == [("b", 0), ("b", 1)]
 
@@ -130,7 +132,32 @@ DRIVE_MISTAKES: dict[str, tuple[str, Callable[[Any], object], str]] = {
     "a camera that is not in the rig": (
         "rig.json",
         lambda d: d.pop("b"),
-        r"no camera 'b'",
+        r"labels\.json: images\.4 is of camera 'b', which this drive does not have",
+    ),
+    "a rig without cameras": (
+        "rig.json",
+        lambda d: d.clear(),
+        r"rig\.json: the drive has no cameras",
+    ),
+    "a video that is not there": (
+        "rig.json",
+        lambda d: d["b"].update(file="nope.mp4"),
+        r"rig\.json: .* nope\.mp4; check `file` of camera 'b'",
+    ),
+    "too few capture times": (
+        "rig.json",
+        lambda d: d["a"].update(capture_ns=[1, 2]),
+        r"rig\.json: capture_ns of camera 'a' has 2 entries, but labels\.json names frame 3",
+    ),
+    "no boxes": (
+        "labels.json",
+        lambda d: d["annotations"].clear(),
+        r"labels\.json: .* no labelled boxes: nothing to score",
+    ),
+    "only ignore regions": (
+        "labels.json",
+        lambda d: [a.update(iscrowd=1) for a in d["annotations"]],
+        "no labelled boxes: nothing to score",
     ),
     "no categories": ("labels.json", lambda d: d["categories"].clear(), "`categories` is empty"),
 }

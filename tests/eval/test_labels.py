@@ -137,7 +137,14 @@ BAD = {
         change("categories", 2, "name", to="tank"),
         r"annotations\.0 has the class 'tank'; rename it to one of person, ",
     ),
-    "three numbers": (change("annotations", 0, "bbox", to=[1, 2, 3]), r"annotations\.0\.bbox"),
+    "three numbers": (
+        change("annotations", 0, "bbox", to=[1, 2, 3]),
+        r"annotations\.0\.bbox: a bbox has four numbers: x, y, width, height; export",
+    ),
+    "five numbers": (
+        change("annotations", 1, "bbox", to=[1, 2, 3, 4, 5]),
+        r"annotations\.1\.bbox: a bbox has four numbers",
+    ),
     "not a number": (
         change("annotations", 0, "bbox", 3, to=float("nan")),
         r"annotations\.0\.bbox\.3: Input should be a finite number",
@@ -163,6 +170,20 @@ def test_bad_labels_say_where(
         read_labels(write(data))
     assert caught.value.state == "corrupt"
     assert str(caught.value).startswith(str(write(data)))
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '"labels"'])
+def test_not_an_object(text: str, write: Callable[[Any], Path]) -> None:
+    with pytest.raises(SourceError, match="a JSON object with images, annotations and categories"):
+        read_labels(write(text))
+
+
+def test_labels_of_a_camera_that_the_drive_has_not(write: Callable[[Any], Path]) -> None:
+    path = write(good())
+    assert read_labels(path, ("left", "front")).cameras == ("left", "front")
+    message = r"labels\.json: images\.1 is of camera 'front', .*; rig\.json has left, back"
+    with pytest.raises(SourceError, match=message):
+        read_labels(path, ("left", "back"))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '"labels"'])
