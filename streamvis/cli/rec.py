@@ -49,7 +49,10 @@ def recover_file(
 ) -> None:
     """Write what can be read of a file into a whole one; the file itself stays as it is."""
     done = recover(path, out, replace=force)
-    print(f"{done.path}: {done.num_messages} messages, {done.num_bytes / 1e6:.1f} MB")
+    print(
+        f"{done.path}: {done.num_messages} messages (copies for viewers too), "
+        f"{done.num_bytes / 1e6:.1f} MB"
+    )
     print(done.damage or "nothing was lost: the file was whole")
 
 

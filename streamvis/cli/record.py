@@ -37,10 +37,10 @@ def record(
         float | None, typer.Option(min=0.1, help="End after so many seconds.")
     ] = None,
 ) -> None:
-    """Record what a pipeline publishes, until it stops or Ctrl-C.
+    r"""Record what a pipeline publishes, until it stops or Ctrl-C.
 
     Bitstreams and plans are published only if the pipeline records, or if its file says
-    `publish: {address: ..., opt_in: [vid, plan]}`.
+    `publish: {address: ..., opt_in: \[vid, plan]}`.
     """
     config = _config(folder, keep, min_free, segment)
     pipeline = _pipeline_at(address)

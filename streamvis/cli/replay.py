@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -73,6 +74,8 @@ def replay(
 
     Ctrl-C ends it cleanly, a second one at once. `streamvis --help` lists the exit codes.
     """
+    if not math.isfinite(speed):
+        raise typer.BadParameter(f"--speed must be a finite number, got {speed}")
     options = ReplayOptions(
         pipeline=config,
         speed=speed,

@@ -9,7 +9,7 @@ from time import monotonic_ns
 
 from mcap.records import Attachment, Channel, McapRecord, Message, Metadata, Schema
 
-from streamvis.errors import OutputError
+from streamvis.errors import OutputError, SourceError
 from streamvis.record.channels import ChannelKind, Entry
 from streamvis.record.mcap_file import RECOVERED, UNFINISHED, McapFile
 from streamvis.record.segment import Segment
@@ -29,6 +29,13 @@ def recover(path: Path, out: Path | None = None, *, replace: bool = False) -> Re
 
     Raises SourceError if `path` is no MCAP file, OutputError if `out` exists or cannot be written.
     """
+    if path.is_dir():
+        parts = ", ".join(sorted(part.name for part in path.glob(f"*{UNFINISHED}")))
+        raise SourceError(
+            f"{path} is a folder; name the file in it that is to be mended"
+            + (f": {parts}" if parts else ", if one is damaged"),
+            "not_found",
+        )
     source = McapFile(path)
     out = recovered_path(path) if out is None else out
     if out.resolve() == path.resolve():

@@ -45,6 +45,12 @@ def replay_config(source: Path, options: ReplayOptions) -> PipelineConfig:
     if not source.exists():
         raise SourceError(f"{source}: there is no such drive or recording", "not_found")
     recording = Recording.open(source) if is_recording(source) else None
+    if recording is None and not (source / "rig.json").exists():
+        raise SourceError(
+            f"{source} is neither a drive (a folder with rig.json) nor a recording (.mcap, or the "
+            "folder of one); check the path",
+            "not_found",
+        )
     _check_as_recorded(source, recording, options)
     base = _base(recording, source, options.pipeline)
     if recording is not None:
@@ -129,9 +135,10 @@ def _chosen(
 ) -> dict[str, dict[str, Any]]:
     unknown = [name for name in cameras if name not in sources]
     if unknown or not sources:
-        raise ConfigError(
+        raise SourceError(
             f"{source} has no camera {unknown[0] if unknown else 'at all'}; "
-            f"it has {', '.join(sources) or 'none'}"
+            f"it has {', '.join(sources) or 'none'}",
+            "not_found",
         )
     return {name: own for name, own in sources.items() if name in (cameras or sources)}
 

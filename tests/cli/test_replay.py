@@ -64,7 +64,7 @@ def test_a_window_behind_the_end_fails_as_a_camera():
         (["no/such"], 3, "no such drive or recording"),
         ([STREET, "--as-recorded"], 2, "only a recording"),
         ([STREET, "--check"], 2, "is no recording"),
-        ([STREET, "--cameras", "roof"], 2, "no camera roof"),
+        ([STREET, "--cameras", "roof"], 3, "no camera roof"),
         ([STREET, "--start", "2s", "--end", "1s"], 2, "end must be later than start"),
         ([STREET, "--set", "encoder.sise=3"], 2, "unknown key"),
     ],
@@ -77,7 +77,9 @@ def test_bad_input_is_one_sentence(arguments, code, hint):
     assert "\n" not in str(error)
 
 
-@pytest.mark.parametrize("arguments", [["--start", "5"], ["--runtime", "x"], ["--speed", "-1"]])
+@pytest.mark.parametrize(
+    "arguments", [["--start", "5"], ["--runtime", "x"], ["--speed", "-1"], ["--speed", "inf"]]
+)
 def test_a_bad_option_is_a_usage_error(arguments):
     assert run(STREET, *arguments).exit_code == 2
 

@@ -155,10 +155,12 @@ def test_what_cannot_be_repeated_is_one_sentence(live, tmp_path):
             replay_config(path, ReplayOptions(as_recorded=True, **options))
     with pytest.raises(ConfigError, match="only a recording"):
         replay_config(STREET, ReplayOptions(as_recorded=True))
-    with pytest.raises(ConfigError, match="no camera roof; it has front"):
+    with pytest.raises(SourceError, match="no camera roof; it has front"):
         replay_config(path, ReplayOptions(cameras=("roof",)))
     with pytest.raises(SourceError, match="no such drive or recording"):
         replay_config(tmp_path / "no", ReplayOptions())
+    with pytest.raises(SourceError, match=r"neither a drive .* nor a recording"):
+        replay_config(tmp_path, ReplayOptions())
 
 
 def test_a_replay_has_no_output_of_the_recorded_run(live):
