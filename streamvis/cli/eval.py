@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ from rich.table import Table
 from streamvis.cli.main import INTERRUPTED
 from streamvis.encode.config import NONE
 from streamvis.errors import ConfigError
-from streamvis.eval.config import read_configs
+from streamvis.eval.config import EvalConfig, read_configs
 from streamvis.render.output_file import PendingFile, write_file
 from streamvis.runtime.quiet_threads import wait_quietly
 
@@ -64,11 +65,11 @@ def eval_drive(
 
     An evaluation that was stopped or killed goes on where it was: run the same command again.
     """
-    _check_installed()
     _check_probes(probe or [])
-    if speed_factor <= 0:
-        raise typer.BadParameter("--speed-factor must be above 0")
+    if not (math.isfinite(speed_factor) and speed_factor > 0):
+        raise typer.BadParameter("--speed-factor must be above 0, and finite")
     configs = read_configs(config or [])
+    _check_installed(configs)
     wait_quietly()
     from streamvis.eval.evaluate import Evaluation, Options  # torch takes seconds to import
     from streamvis.eval.report.page import write_report
@@ -99,8 +100,9 @@ def eval_drive(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _check_installed() -> None:
-    missing = [name for name in _PACKAGES if find_spec(name) is None]
+def _check_installed(configs: Sequence[EvalConfig]) -> None:
+    needed = [*_PACKAGES, *(["onnxruntime"] if any(c.detector.onnx for c in configs) else [])]
+    missing = [name for name in needed if find_spec(name) is None]
     if missing:
         raise ConfigError(
             f"streamvis eval needs {', '.join(missing)}; install it: "

@@ -128,6 +128,8 @@ def test_mistakes_are_found_before_anything_runs(drive: Path, tmp_path: Path) ->
     [
         (["--probe", "fog"], "no probe 'fog'; there are fade, flicker"),
         (["--speed-factor", "0"], "must be above 0"),
+        (["--speed-factor", "nan"], "must be above 0"),
+        (["--speed-factor", "inf"], "must be above 0"),
         (["--max-frames", "0"], "--max-frames"),
     ],
 )
@@ -141,6 +143,20 @@ def test_a_missing_extra_is_named(drive: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("streamvis.cli.eval.find_spec", lambda name: name != "jinja2" or None)
     with pytest.raises(ConfigError, match=r"needs jinja2; install it: .*streamvis\[eval\]"):
         run(drive)
+
+
+def test_an_onnx_config_needs_onnxruntime(
+    drive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamvis.cli.eval.find_spec", lambda name: name != "onnxruntime" or None)
+    write_tiny_yolox(tmp_path / "tiny.onnx")
+    ours = write_config(tmp_path / "tiny.yaml")
+    peer = write_config(tmp_path / "peer.yaml", "peer", "detector: {onnx: tiny.onnx}")
+    command = [drive, "--out", tmp_path / "out", "--max-frames", 2, "--config", ours]
+    with pytest.raises(ConfigError, match=r"needs onnxruntime; install it"):
+        run(*command, "--config", peer)
+    assert not (tmp_path / "out").exists()
+    assert "2 frames" not in run(*command)  # the bundled model does without it
 
 
 def test_the_probes_of_the_help_are_those_there_are() -> None:
