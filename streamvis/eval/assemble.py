@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -110,8 +111,8 @@ def _config_result(
         config=run.config.model_dump(mode="json"),
         detection={group: _detection(run.name, own[group], spread[group]) for group in own},
         calibration={group: calibrate(own[group]) for group in own},
-        streaming=_streaming(record, labels, speed_factor),
-        tracking=_tracking(record, labels),
+        streaming=_streaming(record, labels, speed_factor) if _is_in_motion(labels) else None,
+        tracking=_tracking(record, labels) if _is_in_motion(labels) else {},
         embedding=_embedding(record, records),
         cost=_cost(record),
         notes=_run_notes(record),
@@ -124,6 +125,11 @@ def _detection(name: str, matches: Matches, spread: Bootstrap) -> DetectionScore
         intervals=spread.intervals.get(name, {}),
         differences=spread.differences.get(name, {}),
     )
+
+
+def _is_in_motion(labels: DriveLabels) -> bool:
+    """Whether a camera has two labelled frames; of one there is nothing to follow."""
+    return max(Counter(camera for camera, _ in labels.frames).values(), default=0) > 1
 
 
 def _streaming(record: RunRecord, labels: DriveLabels, speed_factor: float) -> StreamingScore:
@@ -199,13 +205,31 @@ def _notes(
         notes.append(f"{missing} labelled frames could not be decoded and are left out.")
     if not scored.has_tracks:
         notes.append("The labels have no track ids, so there are no tracking figures.")
+    if not _is_in_motion(scored):
+        notes.append(
+            "No camera has two labelled frames, so there are no streaming and tracking figures."
+        )
     load, cores = max(r.facts.load_average for r in records), len(os.sched_getaffinity(0))
     if load > cores / 2:
         notes.append(
             f"The machine was busy when it began (load {load:.1f} on {cores} cores): times, and "
             "with them streaming accuracy, are worse than on an idle one."
         )
-    return notes
+    return notes + _session_notes(records)
+
+
+def _session_notes(records: Sequence[RunRecord]) -> list[str]:
+    """A machine's speed drifts: only runs that took turns with each other share it."""
+    together: dict[frozenset[str], list[str]] = {}
+    for record in records:
+        together.setdefault(record.sessions, []).append(record.run.name)
+    if len(together) == 1:
+        return []
+    names = " and of ".join(", ".join(group) for group in together.values())
+    return [
+        f"The times of {names} were measured in different runs: compare accuracy, not times or "
+        "streaming accuracy, or run again with --fresh."
+    ]
 
 
 def _run_notes(record: RunRecord) -> list[str]:

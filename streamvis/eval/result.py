@@ -173,7 +173,7 @@ class ConfigResult:
     detection: Mapping[str, DetectionScore]  # by class, then "vehicle"
     calibration: Mapping[str, Calibration]
     streaming: StreamingScore | None
-    tracking: Mapping[str, TrackingScore]  # empty: the labels have no track ids
+    tracking: Mapping[str, TrackingScore]  # empty: no track ids, or no two frames; noted
     embedding: EmbeddingScore | None
     cost: Cost
     notes: Sequence[str] = ()  # what the reader must know, one sentence each

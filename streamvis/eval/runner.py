@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from pydantic import BaseModel, ValidationError
@@ -48,6 +49,7 @@ class RunRecord:
     log: RunLog
     facts: RunFacts
     resumed_rounds: tuple[int, ...]  # where a new process went on, after a kill
+    sessions: frozenset[str]  # the calls of run_all() that ran a part of it
 
 
 class Contender:
@@ -87,14 +89,14 @@ class Contender:
         self._stepper = Stepper(config, self._cameras, cache[same])
         self._memory_mb = cache[same].memory_mb
 
-    def step(self, rounds: Sequence[Round], is_last: bool) -> None:
+    def step(self, rounds: Sequence[Round], is_last: bool, session: str) -> None:
         """Run the next turn and save it. Raises OutputError."""
         assert self._stepper is not None, "load() comes before step()"
         if self._facts is None:
             self._facts = self._measure(self._stepper, rounds[:_COUNTED_ROUNDS])
             self._store.save_facts(self._facts.model_dump_json())
         log = run_turn(self._stepper, rounds)
-        shard = Shard(log, is_last, self._is_resuming)
+        shard = Shard(log, is_last, self._is_resuming, session)
         self._is_resuming = False
         self._store.save(self.num_turns, shard)
         self._shards.append(shard)
@@ -106,7 +108,8 @@ class Contender:
         starts = np.cumsum([0, *(len(log.num_frames) for log in logs)])
         pairs = zip(self._shards, starts.tolist(), strict=False)
         resumed = tuple(start for shard, start in pairs if shard.is_resumed)
-        return RunRecord(self.run, RunLog.concat(logs), self._facts, resumed)
+        sessions = frozenset(shard.session for shard in self._shards)
+        return RunRecord(self.run, RunLog.concat(logs), self._facts, resumed, sessions)
 
     def _measure(self, stepper: Stepper, rounds: Sequence[Round]) -> RunFacts:
         gflops = count_gflops(stepper, rounds)
@@ -125,7 +128,7 @@ def run_all(
 
     Raises SourceError, WeightsError or OutputError; what was finished until then is kept.
     """
-    pending = [contender for contender in contenders if not contender.is_complete]
+    pending, session = [c for c in contenders if not c.is_complete], uuid4().hex
     with ExitStack() as stack:
         readers = {
             size: stack.enter_context(closing(RoundReader(footage, size)))
@@ -139,7 +142,7 @@ def run_all(
             # Whoever goes second finds the machine as the first one left it: so they change.
             for contender in pending if number % 2 == 0 else reversed(pending):
                 if contender.num_turns == number:
-                    contender.step(turn.rounds(contender.run), turn.is_last)
+                    contender.step(turn.rounds(contender.run), turn.is_last, session)
                 on_progress(sum(c.num_frames for c in contenders), total)
     return [contender.record() for contender in contenders]
 

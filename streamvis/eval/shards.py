@@ -81,6 +81,7 @@ class Shard:
     log: RunLog
     is_last: bool  # the drive ends with it
     is_resumed: bool  # a new process ran it: each camera began with an I packet
+    session: str  # of the process that ran it: times of one session can be compared
 
 
 class ShardStore:
@@ -92,8 +93,8 @@ class ShardStore:
     def save(self, turn: int, shard: Shard) -> None:
         """Raises OutputError."""
         buffer = io.BytesIO()
-        flags = {"is_last": shard.is_last, "is_resumed": shard.is_resumed}
-        columns: dict[str, Any] = {**flags, **vars(shard.log)}
+        facts = {"is_last": shard.is_last, "is_resumed": shard.is_resumed, "session": shard.session}
+        columns: dict[str, Any] = {**facts, **vars(shard.log)}
         np.savez_compressed(buffer, **columns)
         write_file(self._path(turn), buffer.getvalue())
 
@@ -139,6 +140,7 @@ def _read(path: Path) -> Shard | None:
     try:
         with np.load(path, allow_pickle=False) as data:
             log = RunLog(*(data[field.name] for field in fields(RunLog)))
-            return Shard(log, bool(data["is_last"]), bool(data["is_resumed"]))
+            is_last, is_resumed = bool(data["is_last"]), bool(data["is_resumed"])
+            return Shard(log, is_last, is_resumed, str(data["session"]))
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
         return None

@@ -13,6 +13,7 @@ from tiny_drive import tiny_config, tiny_peer, write_tiny_drive, write_tiny_yolo
 
 from streamvis.errors import SourceError
 from streamvis.eval.evaluate import Evaluation, Options, choose_footage
+from streamvis.eval.report.page import write_report
 from streamvis.eval.result import EvalResult
 
 
@@ -90,6 +91,36 @@ def test_a_drive_without_tracks_says_so(tmp_path: Path) -> None:
     assert result.configs[0].tracking == {}
     assert any("no track ids" in note for note in result.notes)
     assert "block" in result.settings["bootstrap_units"]["car"]
+
+
+def evaluate(drive: Path, names: tuple[str, ...], options: Options) -> EvalResult:
+    evaluation = Evaluation(drive, [tiny_config(name) for name in names], options)
+    evaluation.run(lambda *_: None)
+    return evaluation.score(lambda _: None)
+
+
+def test_times_of_different_runs_are_noted(drive: Path, tmp_path: Path) -> None:
+    def notes(*names: str, **more: Any) -> list[str]:
+        result = evaluate(drive, names, Options(out=tmp_path / "out", max_frames=2, **more))
+        return [note for note in result.notes if "different runs" in note]
+
+    assert notes("old", "older") == []
+    (note,) = notes("old", "new", "older")
+    assert "The times of old, older and of new were measured in different runs" in note
+    assert notes("old", "older") == []
+    assert notes("old", "new", "older", is_fresh=True) == []
+
+
+def test_one_frame_has_no_streaming_or_tracking(drive: Path, tmp_path: Path) -> None:
+    result = evaluate(drive, ("tiny",), Options(out=tmp_path / "out", max_frames=1))
+    (config,) = result.configs
+    assert config.detection["car"].num_boxes == 2
+    assert (config.streaming, config.tracking) == (None, {})
+    assert any("No camera has two labelled frames" in note for note in result.notes)
+    write_report(result, [], tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    assert "Streaming accuracy was not computed" in text
+    assert "Tracking could not be scored" in text
 
 
 def edit(path: Path, change: Callable[[Any], object]) -> None:

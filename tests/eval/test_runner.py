@@ -75,6 +75,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     (record,) = run_all([resumed], footage, lambda *_: None)
     assert_same(record.log, whole.log)
     assert record.resumed_rounds == (20,)
+    assert len(record.sessions) == 2
 
 
 def test_what_is_complete_is_not_run_again(

@@ -43,10 +43,11 @@ def assert_same(one: RunLog, other: RunLog) -> None:
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     store, logs = ShardStore(tmp_path / "run"), [make_log(0), make_log(2, 1)]
-    store.save(0, Shard(logs[0], is_last=False, is_resumed=False))
-    store.save(1, Shard(logs[1], is_last=True, is_resumed=True))
+    store.save(0, Shard(logs[0], is_last=False, is_resumed=False, session="x"))
+    store.save(1, Shard(logs[1], is_last=True, is_resumed=True, session="y"))
     shards = store.load()
-    assert [(s.is_last, s.is_resumed) for s in shards] == [(False, False), (True, True)]
+    facts = [(s.is_last, s.is_resumed, s.session) for s in shards]
+    assert facts == [(False, False, "x"), (True, True, "y")]
     for shard, log in zip(shards, logs, strict=True):
         assert_same(shard.log, log)
     assert sorted(p.name for p in store.folder.iterdir()) == ["0000.npz", "0001.npz"]
@@ -55,7 +56,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 def test_a_gap_or_a_damaged_shard_ends_what_counts(tmp_path: Path) -> None:
     store = ShardStore(tmp_path)
     for turn in (0, 1, 3):
-        store.save(turn, Shard(make_log(turn), is_last=False, is_resumed=False))
+        store.save(turn, Shard(make_log(turn), is_last=False, is_resumed=False, session="x"))
     assert len(store.load()) == 2
     path = tmp_path / "0001.npz"
     path.write_bytes(path.read_bytes()[:-300])

@@ -181,7 +181,7 @@ def test_verdict_says_in_words_what_the_intervals_show(page: _Page) -> None:
         ("cost", "One config alone"),
         ("calibration", "No calibration was computed"),
         ("streaming", "was not computed"),
-        ("tracking", "no track ids"),
+        ("tracking", "could not be scored; the notes say why"),
         ("embedding", "no embeddings to compare"),
         ("probes", "No probe was run"),
         ("frames", "No pictures were made"),
