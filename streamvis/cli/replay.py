@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from streamvis.cli.options import Overrides
+from streamvis.cli.options import Overrides, SummaryPath, WaitSubscribers
 from streamvis.cli.run import run_to_end
 from streamvis.config.model import parse_duration_ns
 from streamvis.errors import RegressionError
@@ -55,13 +55,8 @@ def replay(
     mosaic: Annotated[
         Path | None, typer.Option(metavar="FILE.mp4", help="Draw a film of all cameras.")
     ] = None,
-    summary: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write the run's figures there.")
-    ] = None,
-    wait_subscribers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Start the cameras when so many subscribers are there."),
-    ] = None,
+    summary: SummaryPath = None,
+    wait_subscribers: WaitSubscribers = None,
     check: Annotated[
         bool,
         typer.Option(

@@ -13,7 +13,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from streamvis.cli.options import Overrides, PipelinePath, print_error
+from streamvis.cli.options import (
+    Overrides,
+    PipelinePath,
+    SummaryPath,
+    WaitSubscribers,
+    print_error,
+)
 from streamvis.cli.stop import stop_signals
 from streamvis.config.load import load_config
 from streamvis.errors import OutputError, RuntimeStartError
@@ -34,13 +40,8 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Record into a new folder there, as MCAP files."),
     ] = None,
-    summary: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write the run's figures there.")
-    ] = None,
-    wait_subscribers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Start the cameras when so many subscribers are there."),
-    ] = None,
+    summary: SummaryPath = None,
+    wait_subscribers: WaitSubscribers = None,
 ) -> None:
     """Run a pipeline: cameras in, results out over ZeroMQ.
 
