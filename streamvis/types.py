@@ -169,8 +169,8 @@ class TilePlan:
     kind: PacketKind
     index: NDArray[np.int32]  # [K] row-major tile numbers, ascending, unique
     motion: NDArray[np.int16]  # [M, 2] (x, y) in 1/4 encoder px; M = rows * cols, or 0 if none
-    score: NDArray[np.float32]  # [M] change score, grey levels
-    age: NDArray[np.int32]  # [M] frames since each tile was last encoded
+    score: NDArray[np.float32]  # [M] from 1 on a tile must travel: change / threshold, or overdue
+    age: NDArray[np.int32]  # [M] frames since each tile was encoded, if it does not travel now
 
     def __post_init__(self) -> None:
         count = self.num_tiles

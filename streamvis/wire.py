@@ -841,7 +841,12 @@ def _read_camera(header: _Reader) -> CameraInfo:
 
 
 def _write_plan(plan: TilePlan) -> tuple[Header, Arrays]:
-    arrays: Arrays = {"index": plan.index, "motion": plan.motion, "score": plan.score, "age": plan.age}
+    arrays: Arrays = {
+        "index": plan.index,
+        "motion": plan.motion,
+        "score": plan.score,
+        "age": plan.age,
+    }
     return {"grid": [plan.rows, plan.cols, plan.tile_px], "plan_kind": plan.kind}, arrays
 
 

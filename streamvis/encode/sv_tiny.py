@@ -195,8 +195,12 @@ class SvTiny(nn.Module):
         B, H, W, _ = images.shape
         grid = (B, H // self.arch.tile_px, W // self.arch.tile_px)
         x8, x16 = self.local(normalize(to_tiles(images, self.arch.tile_px), self.dtype))
-        x16, x32, embedding = self.context(from_tiles(x16, grid))
-        return self.neck(from_tiles(x8, grid), x16, x32), embedding
+        return self.dense(from_tiles(x8, grid), from_tiles(x16, grid))
+
+    def dense(self, x8: Tensor, x16: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """What every frame needs: the local features of whole pictures -> as `forward`."""
+        x16, x32, embedding = self.context(x16)
+        return self.neck(x8, x16, x32), embedding
 
     @property
     def dtype(self) -> torch.dtype:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from streamvis.tiling.config import TilingConfig
 from streamvis.tiling.grid import TileGrid
+from streamvis.tiling.plan import every_tile
 from streamvis.types import Feedback, Frame, TilePlan
 
 
@@ -19,17 +18,7 @@ class DenseGate:
     """Policy `off`: every frame is an I frame, so no tile is ever reused or stale."""
 
     def __init__(self, grid: TileGrid) -> None:
-        count = grid.num_tiles
-        self._plan = TilePlan(
-            rows=grid.rows,
-            cols=grid.cols,
-            tile_px=grid.tile_px,
-            kind="I",
-            index=np.arange(count, dtype=np.int32),
-            motion=np.zeros((0, 2), np.int16),
-            score=np.zeros(count, np.float32),
-            age=np.zeros(count, np.int32),
-        )
+        self._plan = every_tile(grid)
 
     def plan(self, frame: Frame, feedback: Feedback) -> TilePlan:  # noqa: ARG002 - the seam
         return self._plan
