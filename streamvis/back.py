@@ -28,6 +28,8 @@ from streamvis.types import (
     TilePacket,
 )
 
+_SURE = 0.3  # a camera's front attends to objects at least so sure: an evaluation keeps all
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -90,7 +92,8 @@ class PerceptionBack:
             "detected": time.monotonic_ns(),
         }
         results = [self._finish(packet, stamps) for packet in accepted]
-        return results, feedback | {p.camera: self._feedback(p) for p in accepted}
+        service_ns = stamps["detected"] - t_received_ns
+        return results, feedback | {p.camera: self._feedback(p, service_ns) for p in accepted}
 
     def _look(self, packets: Sequence[TilePacket]) -> int:
         """Bring the answers of these cameras up to date; returns when they were encoded, ns."""
@@ -178,15 +181,18 @@ class PerceptionBack:
             is_corrupt=packet.is_corrupt,
         )
 
-    def _feedback(self, packet: TilePacket) -> Feedback:
+    def _feedback(self, packet: TilePacket, service_ns: int) -> Feedback:
         state = self._state(packet)
         assert state.answer is not None
+        found = state.answer.detections
+        sure = found[found.score >= _SURE]
         return Feedback(
             acked_seq=packet.seq,
             credit=1,
             need_i=False,
-            boxes=state.answer.detections.xyxy,
+            boxes=sure.xyxy,
             canary_error=state.answer.canary_error,
+            service_ns=service_ns,
         )
 
 

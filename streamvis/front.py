@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from streamvis.encode.config import EncoderConfig
 from streamvis.tiling.config import TilingConfig
-from streamvis.tiling.gate import DenseGate, build_gate
+from streamvis.tiling.gate import Gate, build_gate
 from streamvis.tiling.grid import TileGrid
 from streamvis.types import Feedback, Frame, SourceCounts, TilePacket
 
@@ -20,7 +20,7 @@ class CameraFront:
     takes, and what it never saw follows from the frame numbers.
     """
 
-    def __init__(self, grid: TileGrid, gate: DenseGate) -> None:
+    def __init__(self, grid: TileGrid, gate: Gate) -> None:
         self._grid = grid
         self._gate = gate
         self._seq = 0

@@ -237,6 +237,7 @@ class Feedback:
         default_factory=lambda: np.zeros((0, 4), np.float32)
     )
     canary_error: float = 0.0  # 1 - cosine of refreshed tokens, worst of the last frame
+    service_ns: int = 0  # what the packet's batch took to encode and detect; 0 when not known
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, np.float32, (None, 4))
