@@ -20,6 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from streamvis.back import PerceptionBack

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 STRIDES = (8, 16, 32)
+_WRITTEN_OUT = 512  # tokens
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,20 @@ class Attention(nn.Module):
         B, N, C = x.shape  # N tokens
         qkv = self.qkv(self.norm1(x)).view(B, N, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, N, C / heads]
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        x = x + self.out(mixed.transpose(1, 2).reshape(B, N, C))
+        x = x + self.out(_attend(q, k, v).transpose(1, 2).reshape(B, N, C))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k / sqrt(d)) v over [B, heads, N, d]. Measured on a CPU in bf16 at N = 240: written
+    out 0.41 ms, fused 0.62 ms; the fused kernel pays where the N x N matrix leaves the cache."""
+    B, heads, N, d = q.shape
+    if q.device.type != "cpu" or N > _WRITTEN_OUT or torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v)
+    q, k, v = (x.reshape(B * heads, N, d) for x in (q, k, v))
+    weights = torch.bmm(q * d**-0.5, k.transpose(1, 2)).softmax(-1)
+    return torch.bmm(weights, v).view(B, heads, N, d)
 
 
 class Local(nn.Module):
