@@ -20,6 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from streamvis.encode.packed import PackedConv
+
 STRIDES = (8, 16, 32)
 _WRITTEN_OUT = 512  # tokens
 
@@ -59,6 +61,10 @@ class ConvNorm(nn.Module):
         x = self.norm(self.conv(x))
         return F.relu(x, inplace=True) if self.relu else x
 
+    def add_relu(self, x: Tensor, other: Tensor) -> Tensor:
+        """relu(self(x) + other)"""
+        return F.relu(self(x) + other, inplace=True)
+
     def fold(self) -> None:
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.norm)
@@ -73,6 +79,14 @@ def fold_norms(model: nn.Module) -> nn.Module:
     return model
 
 
+def pack_convolutions(model: nn.Module) -> None:
+    """Folded convolutions in the processor's own order, in place; its dtype is final."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, ConvNorm):
+                setattr(module, name, PackedConv(child.conv, child.relu))
+
+
 class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -80,7 +94,7 @@ class Residual(nn.Module):
         self.second = ConvNorm(channels, channels, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.second(self.first(x)) + x, inplace=True)
+        return self.second.add_relu(self.first(x), x)
 
 
 class Mixer(nn.Module):

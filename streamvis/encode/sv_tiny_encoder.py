@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streamvis.encode import packed
 from streamvis.encode.config import EncoderConfig
 from streamvis.encode.encoder import Features, TileUpdate
 from streamvis.encode.feature_map import FeatureMap
-from streamvis.encode.sv_tiny import SvTiny, fold_norms, normalize
+from streamvis.encode.sv_tiny import SvTiny, fold_norms, normalize, pack_convolutions
 from streamvis.encode.sv_tiny_cache import LOCAL_STRIDES, SvTinyCache
 from streamvis.encode.weights import Bundle, load_bundle
 from streamvis.types import ModelId
@@ -91,4 +92,7 @@ def for_inference(network: Module, device: torch.device, dtype: torch.dtype) -> 
     """Norms folded (in fp32, before rounding), channels last, without gradients."""
     fold_norms(network.eval())
     network.to(device, dtype).to(memory_format=torch.channels_last)
-    return network.requires_grad_(False)
+    network.requires_grad_(False)
+    if device.type == "cpu" and packed.is_available():
+        pack_convolutions(network)
+    return network

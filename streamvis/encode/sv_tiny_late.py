@@ -27,7 +27,6 @@ from streamvis.encode.sv_tiny import (
     to_tiles,
 )
 
-
 _PRIOR_LOGIT = -4.6  # 1 %: most cells are background
 
 
