@@ -17,6 +17,25 @@ from streamvis.errors import ConfigError
 from streamvis.types import ModelId, TilePlan
 
 
+class Cache(Protocol):
+    """What an encoder keeps of one camera between frames. The encoder that made it writes it;
+    whoever holds the camera's canvas owns it, and resets both together."""
+
+    def reset(self) -> None:
+        """Forget the camera: only an update of every tile fits now."""
+
+
+@dataclass(frozen=True)
+class TileFeatures:
+    """What an encoder with late context says: of the tiles that were computed, and of pictures."""
+
+    pyramid: dict[int, Tensor]  # stride 8, 16, 32 -> [M, P, t, t]
+    grid: tuple[int, int, int]  # (B, rows, cols)
+    context: Tensor  # [B, C, h, w] at stride 32
+    caches: tuple[Cache, ...] = ()  # of each picture; none: all tiles were computed, in order
+    index: tuple[Tensor, ...] = ()  # int64 [K] which tiles of each picture; M is their sum
+
+
 @dataclass(frozen=True)
 class Features:
     """What an encoder says about B pictures; tensors stay on the encoder's device."""
@@ -24,14 +43,7 @@ class Features:
     pyramid: dict[int, Tensor]  # stride 8, 16, 32 -> [B, C, h, w], the encoder's dtype
     embedding: Tensor  # float32 [B, D], L2 norm 1; D = 0 from the encoder `none`
     canary_error: tuple[float, ...] = ()  # per picture, see Feedback; empty: not measured
-
-
-class Cache(Protocol):
-    """What an encoder keeps of one camera between frames. The encoder that made it writes it;
-    whoever holds the camera's canvas owns it, and resets both together."""
-
-    def reset(self) -> None:
-        """Forget the camera: only an update of every tile fits now."""
+    tiles: TileFeatures | None = None  # from late context, which has no pyramid
 
 
 @dataclass(frozen=True)
@@ -111,9 +123,9 @@ def build_encoder(config: EncoderConfig) -> Encoder:
         return TimmEncoder(config, device, dtype)
     if config.name == NONE:
         return NoEncoder(config)
-    from streamvis.encode.sv_tiny_encoder import SvTinyEncoder
+    from streamvis.encode.sv_tiny_encoder import build_sv_tiny
 
-    return SvTinyEncoder(config, device, dtype)
+    return build_sv_tiny(config, device, dtype)
 
 
 def choose_device(name: str) -> torch.device:

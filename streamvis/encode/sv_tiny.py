@@ -14,6 +14,7 @@ Running `local` on the changed tiles and `context` on everything equals the dens
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +38,7 @@ class SvTinyArch:
     num_attentions: int = 3  # at stride 32
     pyramid_channels: int = 96
     embedding: int = 256
+    context: Literal["early", "late"] = "early"  # before the neck, or after the head's towers
 
 
 class ConvNorm(nn.Module):

@@ -18,7 +18,8 @@ class SvTinyCache:
 
     def __init__(self, model: ModelId, maps: Sequence[FeatureMap]) -> None:
         self.model = model
-        self.maps = tuple(maps)  # at LOCAL_STRIDES
+        self.maps = tuple(maps)  # early context: at LOCAL_STRIDES; late: what it reads
+        self.hidden: dict[int, FeatureMap] = {}  # late: by stride; written by the detector only
         self.is_empty = True
 
     def reset(self) -> None:

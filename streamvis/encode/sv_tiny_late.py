@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from streamvis.encode.sv_tiny import (
-    STRIDES,
     Attention,
     ConvNorm,
     Local,
@@ -26,8 +25,6 @@ from streamvis.encode.sv_tiny import (
     normalize,
     to_tiles,
 )
-
-_PRIOR_LOGIT = -4.6  # 1 %: most cells are background
 
 
 class TileNeck(nn.Module):
@@ -97,49 +94,3 @@ class SvTinyLate(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.context.embed.weight.dtype
-
-
-class TileTower(nn.Module):
-    """For classes and boxes at once, inside a tile; the last ReLU waits for the context."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        both = 2 * channels
-        self.layers = nn.Sequential(
-            ConvNorm(channels, channels, 3, groups=channels, relu=False),
-            ConvNorm(channels, both, 1),
-            ConvNorm(both, both, 3, groups=both, relu=False),
-            ConvNorm(both, both, 1, groups=2, relu=False),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[M, P, t, t] -> [M, 2P, t, t]"""
-        out: Tensor = self.layers(x)
-        return out
-
-
-class LateHead(nn.Module):
-    """One box and one score per class at every cell, as `detect.head.Head`."""
-
-    def __init__(self, arch: SvTinyArch, num_classes: int) -> None:
-        super().__init__()
-        P, C = arch.pyramid_channels, arch.channels[3]
-        self.num_classes = num_classes
-        self.towers = nn.ModuleDict({str(s): TileTower(P) for s in STRIDES})
-        self.context = nn.ModuleDict({str(s): nn.Conv2d(C, 2 * P, 1) for s in STRIDES})
-        self.out = nn.ModuleDict({str(s): nn.Conv2d(2 * P, num_classes + 4, 1) for s in STRIDES})
-        for layer in self.out.values():
-            nn.init.constant_(layer.get_parameter("bias")[:num_classes], _PRIOR_LOGIT)
-
-    def hidden(self, pyramid: dict[int, Tensor]) -> dict[int, Tensor]:
-        """What a tile knows of itself: [M, P, t, t] -> [M, 2P, t, t] at each stride."""
-        return {s: self.towers[str(s)](x) for s, x in pyramid.items()}
-
-    def finish(self, hidden: dict[int, Tensor], context: Tensor) -> dict[int, Tensor]:
-        """Always dense: [B, 2P, h, w] at each stride, context [B, C, h, w] at 32 ->
-        [B, K + 4, h, w]"""
-        out = {}
-        for s, x in hidden.items():
-            wide = F.interpolate(self.context[str(s)](context), scale_factor=32.0 / s)
-            out[s] = self.out[str(s)](F.relu(x + wide))
-        return out

@@ -16,6 +16,7 @@ from streamvis.detect.detector import HeadDetector
 from streamvis.encode.config import EncoderConfig
 from streamvis.encode.encoder import Features
 from streamvis.encode.sv_tiny_encoder import SvTinyEncoder
+from streamvis.encode.weights import load_bundle
 from streamvis.types import ModelId
 
 CPU = torch.device("cpu")
@@ -24,7 +25,7 @@ TOLERANCE = 1e-5
 
 
 def build(size: tuple[int, int] = (192, 128), dtype: torch.dtype = torch.float32) -> SvTinyEncoder:
-    return SvTinyEncoder(EncoderConfig(input_size=size), CPU, dtype)
+    return SvTinyEncoder(load_bundle(), EncoderConfig(input_size=size), CPU, dtype)
 
 
 @pytest.fixture(scope="module")
