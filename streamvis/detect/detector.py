@@ -12,7 +12,7 @@ from streamvis.detect.head import Head
 from streamvis.detect.late_head import LateHead
 from streamvis.detect.postprocess import select
 from streamvis.encode.encoder import Encoder, Features, TileFeatures
-from streamvis.encode.feature_map import FeatureMap
+from streamvis.encode.feature_map import FeatureMap, split_rows
 from streamvis.encode.sv_tiny_cache import SvTinyCache
 from streamvis.encode.sv_tiny_encoder import (
     SvTinyEncoder,
@@ -103,7 +103,7 @@ class LateHeadDetector:
         counts = [len(index) for index in tiles.index]
         for stride, x in self._head.hidden(tiles.pyramid).items():
             new = x.permute(0, 2, 3, 1)  # [M, C, t, t] -> [M, t, t, C]
-            for cache, index, own in zip(caches, tiles.index, new.split(counts), strict=True):
+            for cache, index, own in zip(caches, tiles.index, split_rows(new, counts), strict=True):
                 if stride not in cache.hidden:
                     cache.hidden[stride] = _new_map(tiles.grid, own)
                 cache.hidden[stride].write(index, own)

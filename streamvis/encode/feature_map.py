@@ -5,6 +5,8 @@ K tiles   C channels   t a tile's side in cells   h, w cells
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamvis.types import TilePlan
+
+
+def split_rows(x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
+    """Each camera's share of the packed rows."""
+    parts: tuple[Tensor, ...] = x.split(list(counts))  # type: ignore[no-untyped-call]
+    return parts
 
 
 class FeatureMap:

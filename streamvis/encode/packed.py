@@ -17,8 +17,8 @@ _Pair = tuple[int, int]
 
 
 def is_available() -> bool:
-    return (
-        torch.backends.mkldnn.is_available()
+    return bool(
+        torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight")
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     )
@@ -51,7 +51,7 @@ class PackedConv(nn.Module):
         """The weights in the order that suits the first input: without one the library guesses,
         and some layers take ten times as long."""
         if self._weight is None:
-            reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # type: ignore[attr-defined]
+            reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
             self._weight = reorder(self._plain.to_mkldnn(), *self._how, list(x.shape))
         assert self._weight is not None
         return self._weight

@@ -12,7 +12,7 @@ from torch import Tensor
 from streamvis.encode import packed
 from streamvis.encode.config import EncoderConfig
 from streamvis.encode.encoder import Features, TileFeatures, TileUpdate
-from streamvis.encode.feature_map import FeatureMap
+from streamvis.encode.feature_map import FeatureMap, split_rows
 from streamvis.encode.sv_tiny import SvTiny, fold_norms, normalize, pack_convolutions
 from streamvis.encode.sv_tiny_cache import LOCAL_STRIDES, SvTinyCache
 from streamvis.encode.sv_tiny_late import SvTinyLate
@@ -102,7 +102,7 @@ class SvTinyEncoder(_SvTiny):
         if not sum(counts):
             return (0.0,) * len(updates)
         pixels = normalize(self._pixels(updates), self.dtype)
-        features = [x.split(counts) for x in self._network.local(pixels)]
+        features = [split_rows(x, counts) for x in self._network.local(pixels)]
         return tuple(
             cache.update(update.plan, own) if len(update.plan.index) else 0.0
             for cache, update, *own in zip(caches, updates, *features, strict=True)
@@ -134,10 +134,11 @@ class SvTinyLateEncoder(_SvTiny):
         """Equals `encode_full` of the canvases, once the detector put its share together."""
         caches = tuple(self._check(update) for update in updates)
         counts = [len(update.plan.index) for update in updates]
-        pyramid, canaries = {}, [0.0] * len(updates)
+        pyramid: dict[int, Tensor] = {}
+        canaries = [0.0] * len(updates)
         if sum(counts):
             pyramid, x32 = self._network.tiles(self._pixels(updates))
-            for i, own in enumerate(x32.split(counts)):
+            for i, own in enumerate(split_rows(x32, counts)):
                 if counts[i]:
                     canaries[i] = caches[i].update(updates[i].plan, [own])
         context, embedding = self._network.context(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from streamvis.encode.config import EncoderConfig
 from streamvis.encode.encoder import Features, TileUpdate, stack_pictures
-from streamvis.encode.feature_map import FeatureMap
+from streamvis.encode.feature_map import FeatureMap, split_rows
 from streamvis.encode.timm_hiera import HieraTokens
 from streamvis.encode.timm_hieradet import HieraDetTokens
 from streamvis.encode.timm_tokens import HALO_PX, TokenCache, cut_with_halo, with_dirtied
@@ -78,7 +78,7 @@ class TimmEncoder:
             own = [index[i] for i in busy]
             maps = self._run([updates[i] for i in busy], own, [caches[i] for i in busy])
             counts = [len(tiles) for tiles in own]
-            for i, *new in zip(busy, *(m.split(counts) for m in maps.values()), strict=True):
+            for i, *new in zip(busy, *(split_rows(m, counts) for m in maps.values()), strict=True):
                 results = dict(zip(maps, new, strict=True))
                 canaries[i] = self._keep(caches[i], updates[i], index[i], results)
         return self._collect(caches, canaries)

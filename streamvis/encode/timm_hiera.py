@@ -16,6 +16,7 @@ import torch
 from timm.models.hiera import Hiera, HieraBlock, Unroll
 from torch import Tensor, nn
 
+from streamvis.encode.feature_map import split_rows
 from streamvis.encode.timm_tokens import KeyValues, TokenCache, attend
 
 _STRIDE = 4
@@ -35,7 +36,7 @@ class HieraTokens:
         self._blocks: list[Any] = list(network.blocks)
         is_local = [block.attn.use_mask_unit_attn for block in self._blocks]
         self._num_local = is_local.index(False) if False in is_local else len(is_local)
-        device = network.patch_embed.proj.weight.device
+        device: torch.device = next(network.parameters()).device
         self._orders = {n: _unrolled(n).to(device) for n in (8, 4, 2, 1)}
         self._position = self._positions()  # [tiles, t, t, C]
 
@@ -43,7 +44,8 @@ class HieraTokens:
     def fits(network: nn.Module) -> bool:
         if not isinstance(network, Hiera):
             return False
-        is_local = [block.attn.use_mask_unit_attn for block in network.blocks]
+        blocks: list[Any] = list(network.blocks)
+        is_local: list[bool] = [block.attn.use_mask_unit_attn for block in blocks]
         embed: Any = network.patch_embed.proj
         return (
             isinstance(embed, nn.Conv2d)
@@ -54,7 +56,7 @@ class HieraTokens:
             and tuple(network.q_stride) == (2, 2)
             and network.q_pool == 3
             and is_local == sorted(is_local, reverse=True)
-            and all(type(block) is HieraBlock for block in network.blocks)
+            and all(type(block) is HieraBlock for block in blocks)
         )
 
     def forward(
@@ -111,14 +113,15 @@ class HieraTokens:
         q, k, v = qkv.unbind(2)  # [U, n, heads, d]
         if stride > 1:
             q = q.reshape(U, stride, n // stride, *q.shape[2:]).amax(1)
-        parts = zip(*(y.split(counts) for y in (q, k, v)), index, caches, strict=True)
+        parts = zip(*(split_rows(y, counts) for y in (q, k, v)), index, caches, strict=True)
         out = []
         for qi, ki, vi, own, cache in parts:
             layer = self._keep(number, cache, own, ki, vi)
             out.append(attend(qi.flatten(0, 1), layer.keys, layer.values))
         y = attention.proj(torch.cat(out).reshape(U, -1, attention.dim_out))
         x = shortcut + block.ls1(y)
-        return x + block.ls2(block.mlp(block.norm2(x)))
+        out_x: Tensor = x + block.ls2(block.mlp(block.norm2(x)))
+        return out_x
 
     def _keep(self, number: int, cache: TokenCache, own: Any, k: Tensor, v: Tensor) -> KeyValues:
         """The block's keys and values of the camera, the new ones in their places. The order of
@@ -144,14 +147,16 @@ class HieraTokens:
         rolled = torch.empty_like(x)
         rolled[:, self._orders[n]] = x
         rolled = rolled.view(-1, u, u, n, n, C).transpose(2, 3)  # [M, u, n, u, n, C]
-        return rolled.reshape(-1, u * n, u * n, C)
+        tiles: Tensor = rolled.reshape(-1, u * n, u * n, C)
+        return tiles
 
     def _positions(self) -> Tensor:
         """The position embedding of every tile: [tiles, t, t, C]."""
         t, weight = self._side, self._network.patch_embed.proj.weight
         zeros = weight.new_zeros(1, self._num_tiles * t * t, weight.shape[0])
         x = self._network._pos_embed(zeros).view(self._rows, t, self._cols, t, -1)
-        return x.transpose(1, 2).flatten(0, 1).contiguous()
+        tiles: Tensor = x.transpose(1, 2).flatten(0, 1).contiguous()
+        return tiles
 
 
 def _last(block: Any) -> int:
@@ -161,7 +166,7 @@ def _last(block: Any) -> int:
 
 def _unrolled(side: int) -> Tensor:
     """Which token of a side x side unit, row-major, stands at each place of timm's order."""
-    schedule = [(2, 2)] * (side.bit_length() - 1)
+    schedule: list[tuple[int, ...]] = [(2, 2)] * (side.bit_length() - 1)
     numbers = torch.arange(side * side, dtype=torch.float32).view(1, -1, 1)
     order: Tensor = Unroll((side, side), (1, 1), schedule)(numbers)
     return order.view(-1).long()

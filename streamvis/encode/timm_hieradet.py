@@ -14,6 +14,7 @@ import torch
 from timm.models.hieradet_sam2 import HieraDet, HieraPatchEmbed, MultiScaleBlock
 from torch import Tensor, nn
 
+from streamvis.encode.feature_map import split_rows
 from streamvis.encode.timm_tokens import Geometry, Grouped, KeyValues, TokenCache
 
 _STRIDE = 4  # px a token, at first
@@ -90,10 +91,10 @@ class HieraDetTokens:
         shortcut = x if block.dim == block.dim_out else _pool(block.pool, block.proj(normed))
         qkv = attention.qkv(normed).view(M, t, t, 3, attention.num_heads, -1)
         q, k, v = qkv.unbind(3)  # [M, t, t, heads, d]
-        q = _pool(attention.q_pool, q.flatten(3)).unflatten(3, q.shape[3:])
-        t = q.shape[1]
         heads, d = q.shape[3:]
-        parts = zip(*(y.split(counts) for y in (q, k, v)), groups, caches, strict=True)
+        q = _pool(attention.q_pool, q.flatten(3))
+        t = q.shape[1]
+        parts = zip(*(split_rows(y, counts) for y in (q, k, v)), groups, caches, strict=True)
         out = [
             group.attend(
                 qi.reshape(-1, heads, d), self._keep(number, cache, geometry, group, ki, vi)
@@ -102,7 +103,8 @@ class HieraDetTokens:
         ]
         y = attention.proj(torch.cat(out).view(M, t, t, -1))
         x = shortcut + block.ls1(y)
-        return x + block.ls2(block.mlp(block.norm2(x)))
+        out_x: Tensor = x + block.ls2(block.mlp(block.norm2(x)))
+        return out_x
 
     def _keep(
         self,

@@ -11,7 +11,6 @@ changed around it, until it is refreshed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamvis.encode.encoder import TileUpdate
-from streamvis.encode.feature_map import FeatureMap
+from streamvis.encode.feature_map import FeatureMap, split_rows
 from streamvis.types import ModelId
 
 HALO_PX = 3  # a 7x7 patch kernel of stride 4 reads 3 px left and above its tile
@@ -190,13 +189,8 @@ class Grouped:
             return attend(queries, cache.keys, cache.values)
         keys = cache.keys.chunk(self._num_windows)
         values = cache.values.chunk(self._num_windows)
-        parts = queries[self._order].split(self._counts.tolist())
+        parts = split_rows(queries[self._order], self._counts.tolist())
         found = [attend(part, keys[w], values[w]) for w, part in enumerate(parts) if len(part)]
         out = torch.empty_like(queries)
         out[self._order] = torch.cat(found)
         return out
-
-
-def split_rows(x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
-    """Each camera's share of the packed rows."""
-    return x.split(list(counts))

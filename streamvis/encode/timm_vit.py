@@ -11,9 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.models.vision_transformer import Attention, Block, VisionTransformer
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
+from streamvis.encode.feature_map import split_rows
 from streamvis.encode.timm_tokens import KeyValues, TokenCache, attend
 
 
@@ -41,14 +43,14 @@ class VitTokens:
         counts = [len(own) * self._side**2 for own in index]
         tiles = torch.cat([torch.from_numpy(own) for own in index]).to(pixels.device, torch.long)
         x = network.patch_embed(pixels) + self._position[tiles]  # [M, t, t, C]
-        own_rows = x.flatten(0, 2).split(counts)
+        own_rows = split_rows(x.flatten(0, 2), counts)
         x = torch.cat([part for rows in own_rows for part in (self._prefix, rows)])
         x = network.norm_pre(x)
         sizes = [P + count for count in counts]
         slots = [self._slots(own, x.device) for own in index]
         for i, block in enumerate(network.blocks):
             x = self._block(i, block, x, sizes, slots, caches)
-        parts = network.norm(x).split(sizes)
+        parts = split_rows(network.norm(x), sizes)
         last = torch.cat([part[P:] for part in parts])
         return last.view(-1, self._side, self._side, x.shape[-1]), [part[:P] for part in parts]
 
@@ -73,7 +75,7 @@ class VitTokens:
         q, k, v = qkv.unbind(1)  # [rows, heads, d]
         q, k = attention.q_norm(q), attention.k_norm(k)
         out = []
-        parts = zip(*(y.split(sizes) for y in (q, k, v)), slots, caches, strict=True)
+        parts = zip(*(split_rows(y, sizes) for y in (q, k, v)), slots, caches, strict=True)
         for qi, ki, vi, own, cache in parts:
             layer = self._layer(number, cache, ki)
             layer.write(own, ki, vi)

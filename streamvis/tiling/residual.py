@@ -34,7 +34,7 @@ def worst_of_tiles(blocks: Blocks, grid: TileGrid) -> NDArray[np.float32]:
     """float32 [M]: the largest value in each tile."""
     side = grid.tile_px // BLOCK_PX
     tiles = blocks.reshape(grid.rows, side, grid.cols, side, 3)
-    return tiles.max(axis=(1, 3, 4)).ravel().astype(np.float32)
+    return np.asarray(tiles.max(axis=(1, 3, 4)).ravel(), np.float32)
 
 
 class NoiseMeter:
