@@ -89,7 +89,9 @@ class Contender:
 def main() -> None:
     args = parse_args()
     cv2.setNumThreads(1)
-    config = EncoderConfig(input_size=tuple(args.size), dtype=args.dtype, threads=args.threads)
+    config = EncoderConfig(
+        input_size=tuple(args.size), dtype=args.dtype, threads=args.threads, weights=args.weights
+    )
     encoder = build_encoder(config)
     detector = build_detector(DetectorConfig(score=SCORE), encoder)
     report: dict[str, Any] = {
@@ -235,6 +237,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--size", type=int, nargs=2, default=(640, 384), metavar=("W", "H"))
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--weights", type=Path, help="another bundle of sv_tiny")
     return parser.parse_args()
 
 

@@ -18,7 +18,7 @@ class TilingConfig(ConfigModel):
     """threshold: all that changed. budget: at most so many tiles a frame. deadline: as many as
     the encoder manages in so many milliseconds a frame."""
 
-    threshold: float = Field(default=8.0, ge=0)
+    threshold: float = Field(default=12.0, ge=0)
     """Mean absolute change of an 8x8 px block, grey levels of the channel that changed most, from
     which its tile is encoded anew; .inf: changes do not count."""
 

@@ -23,7 +23,9 @@ STILL = {"policy": "threshold", "refresh": False}
 
 
 def gate(**options) -> ChangeGate:
-    made = build_gate(TilingConfig.model_validate({"policy": "threshold", **options}), GRID)
+    made = build_gate(
+        TilingConfig.model_validate({"policy": "threshold", "threshold": 8, **options}), GRID
+    )
     assert isinstance(made, ChangeGate)
     return made
 
