@@ -64,6 +64,7 @@ class PerceptionBack:
         self._epoch = epoch
         self._grid = TileGrid.over(*encoder.input_size, encoder.tile_px)
         self._cameras: dict[str, _CameraState] = {}
+        self.batch = -1  # number of the newest step
 
     @property
     def model(self) -> ModelId:
@@ -81,6 +82,7 @@ class PerceptionBack:
         `infer`, and its camera is asked for an I packet.
         """
         t_received_ns = time.monotonic_ns()
+        self.batch += 1
         feedback = {p.camera: Feedback() for p in packets}
         accepted = [packet for packet in packets if self._accept(packet)]
         if not accepted:

@@ -110,6 +110,7 @@ class Frame:
     t_ingest_ns: int  # monotonic: arrival; in a replay the scheduled release
     t_decoded_ns: int  # monotonic
     lost_decode: int = 0  # frames before this one that could not be decoded
+    num_skipped: int = 0  # frames before this one that nobody wanted: before a source's `start`
     is_discont: bool = False  # time or size jumped since the frame before
     is_corrupt: bool = False  # decoded with errors: never a reuse reference
 
@@ -157,6 +158,8 @@ class AccessUnit:
     time_base: Fraction  # seconds
     size: tuple[int, int]  # (width, height) source px
     capture: CaptureTime  # of this unit's picture; source "none" where it is not known yet
+    is_discont: bool = False  # the stream begins anew here: a source that loops
+    is_discard: bool = False  # decode it, do not show it: the container cuts it away
 
 
 @dataclass(frozen=True)

@@ -283,6 +283,8 @@ class VidMessage(Message):
             "time_base": _write_fraction(unit.time_base),
             "size": list(unit.size),
             "capture": dict(vars(unit.capture)),
+            "discont": unit.is_discont,
+            "discard": unit.is_discard,
         }, arrays
 
     @classmethod
@@ -300,6 +302,8 @@ class VidMessage(Message):
             time_base=_read_fraction(header, "time_base"),
             size=(width, height),
             capture=_read_capture(header.reader("capture")),
+            is_discont="discont" in header and header.flag("discont"),
+            is_discard="discard" in header and header.flag("discard"),
         )
         return cls(unit=unit, **_identity(header))
 
@@ -587,6 +591,11 @@ class Observed:
     def ledger(self) -> Ledger:
         with _only_wire_errors():
             return _read_ledger(_Reader(self.header).reader("ledger"))
+
+    @property
+    def model(self) -> ModelId:
+        """Of a `det` or `emb` message."""
+        return _read_model(_Reader(self.header).reader("model"))
 
     @property
     def num_detections(self) -> int:

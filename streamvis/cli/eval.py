@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import time
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from streamvis.cli.main import INTERRUPTED
+from streamvis.encode.config import NONE
 from streamvis.errors import ConfigError
+from streamvis.eval.config import read_configs
 from streamvis.render.output_file import PendingFile, write_file
 from streamvis.runtime.quiet_threads import wait_quietly
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     Columns = Mapping[str, Callable[[ConfigResult], str]]
 
 _LINE_EVERY_S = 10.0  # where there is no terminal
-_PROBES = ("fade", "flicker", "exposure", "noise", "night", "fisheye", "xray")
+PROBE_NAMES = ("fade", "flicker", "exposure", "noise", "night", "fisheye", "xray")
 _PIPE_WIDTH = 160
 _PACKAGES = ("pycocotools", "matplotlib", "jinja2", "onnx")
 
@@ -51,7 +53,7 @@ def eval_drive(
         int | None, typer.Option(min=1, help="Of each camera, the first ones.")
     ] = None,
     probe: Annotated[
-        list[str] | None, typer.Option(help=f"Disturb the video too: {', '.join(_PROBES)}.")
+        list[str] | None, typer.Option(help=f"Disturb the video too: {', '.join(PROBE_NAMES)}.")
     ] = None,
     speed_factor: Annotated[
         float, typer.Option(help="Streaming AP of a machine so many times as fast.")
@@ -66,8 +68,8 @@ def eval_drive(
     _check_probes(probe or [])
     if speed_factor <= 0:
         raise typer.BadParameter("--speed-factor must be above 0")
+    configs = read_configs(config or [])
     wait_quietly()
-    from streamvis.eval.config import read_configs
     from streamvis.eval.evaluate import Evaluation, Options  # torch takes seconds to import
     from streamvis.eval.report.page import write_report
     from streamvis.eval.shards import check_folder
@@ -78,40 +80,38 @@ def eval_drive(
     check_folder(out)
     names = tuple(cameras.split(",")) if cameras else ()
     options = Options(out, names, max_frames, tuple(probe or ()), speed_factor, fresh)
-    evaluation = Evaluation(drive, read_configs(config or []), options)
+    evaluation = Evaluation(drive, configs, options)
     for name, num_frames in evaluation.resumed.items():
         print(f"{name}: {num_frames} frames were there already", flush=True)
     try:
         with _Show() as show:
             evaluation.run(show.frames)
             result = evaluation.score(show.stage)
-            if report:
-                show.stage("drawing the report")
-                write_report(result, evaluation.pictures(), report)
+        _print(result)
+        if json_path:
+            write_file(json_path, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
+            print(f"json:   {json_path}")
+        if report:
+            write_report(result, evaluation.pictures(), report)
+            print(f"report: {report}")
     except KeyboardInterrupt:
         print("stopped; run the same command to go on")
         raise typer.Exit(INTERRUPTED) from None
-    if json_path:
-        write_file(json_path, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
-    _print(result)
-    for label, written in (("json", json_path), ("report", report)):
-        if written:
-            print(f"{label + ':':<8}{written}")
 
 
 def _check_installed() -> None:
-    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"streamvis eval needs {', '.join(missing)}; install them: "
+            f"streamvis eval needs {', '.join(missing)}; install it: "
             "`.venv/bin/pip install 'streamvis[eval]'`"
         )
 
 
 def _check_probes(names: list[str]) -> None:
     for name in names:
-        if name not in _PROBES:
-            raise typer.BadParameter(f"no probe {name!r}; there are {', '.join(_PROBES)}")
+        if name not in PROBE_NAMES:
+            raise typer.BadParameter(f"no probe {name!r}; there are {', '.join(PROBE_NAMES)}")
 
 
 class _Show:
@@ -151,6 +151,10 @@ class _Show:
 
     def stage(self, what: str) -> None:
         self._bar.update(self._task, description=what)
+        now_s = time.monotonic()
+        if not self._console.is_terminal and now_s - self._line_s >= _LINE_EVERY_S:
+            self._line_s = now_s
+            print(what, flush=True)
 
     def _left(self, done: int, total: int | None, now_s: float) -> str:
         new = done - self._began_frames
@@ -160,12 +164,12 @@ class _Show:
 
 
 def _print(result: EvalResult) -> None:
-    # Not on a terminal, nobody cuts lines off: rich would fold them at 80.
     console = Console(highlight=False)
-    wide = Console(highlight=False, width=_PIPE_WIDTH)
-    for table in _tables(result, console.width if console.is_terminal else _PIPE_WIDTH):
-        (console if console.is_terminal else wide).print(table)
-    units = result.settings["bootstrap"]["units"].get(_main_group(result), "no labelled object")
+    if not console.is_terminal:  # rich would fold a pipe's lines at 80
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    for table in make_tables(result, console.width):
+        console.print(table)
+    units = result.settings["bootstrap_units"].get(_main_group(result), "no labelled object")
     print(
         f"{result.num_labelled} labelled of {result.num_frames} frames, "
         f"{result.duration_s:.0f} s of one drive: little evidence. The 95 % intervals say how far "
@@ -176,7 +180,7 @@ def _print(result: EvalResult) -> None:
         print(note)
 
 
-def _tables(result: EvalResult, width: int) -> list[Table]:
+def make_tables(result: EvalResult, width: int) -> list[Table]:
     """One table; two where figures would not fit into one."""
     accuracy, costs = _accuracy(_main_group(result)), _costs()
     table = _table(result, {**accuracy, **costs})
@@ -209,13 +213,19 @@ def _accuracy(group: str) -> Columns:
 
 def _costs() -> Columns:
     return {
-        "tiles %": lambda c: f"{100 * c.cost.tiles_encoded / max(1, c.cost.tiles_total):.0f}",
+        "tiles %": lambda c: _score(_encoded_percent(c), 0),
         "GFLOP": lambda c: _score(c.cost.gflops_per_frame, 1),
         "encode ms": lambda c: _score(float(np.median(c.cost.encode_ms)), 1),
         "detect ms": lambda c: _score(float(np.median(c.cost.detect_ms)), 1),
         "p99 ms": lambda c: _score(float(np.percentile(c.cost.latency_ms, 99)), 1),
         "MB": lambda c: _score(c.cost.memory_mb, 0),
     }
+
+
+def _encoded_percent(config: ConfigResult) -> float | None:
+    if config.config["encoder"]["name"] == NONE:
+        return None
+    return 100 * config.cost.tiles_encoded / config.cost.tiles_total
 
 
 def _main_group(result: EvalResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -78,7 +79,7 @@ def assemble(
         settings=_settings(spread, speed_factor),
         machine=machine_facts(),
         configs=configs,
-        notes=_notes(footage, labels, scored),
+        notes=_notes(footage, labels, scored, records),
     )
 
 
@@ -173,26 +174,37 @@ def _settings(spread: Mapping[str, Bootstrap], speed_factor: float) -> dict[str,
         "score_floor": match.score_floor,
         "max_detections": match.max_detections,
         "merged_nms_iou": match.nms_iou,
-        "bootstrap": {
-            "draws": DRAWS,
-            "seed": SEED,
-            "units": {name: f"{it.num_units} x {it.unit}" for name, it in spread.items()},
-        },
+        "bootstrap_draws": DRAWS,
+        "bootstrap_seed": SEED,
+        "bootstrap_units": {name: _count_units(it) for name, it in spread.items()},
         "speed_factor": speed_factor,
-        "streaming_arrival": "media time of a round: all cameras run, on one machine",
-        "streaming_service": "measured ms of the round: tiles, encoder, detector, tracker",
+        "streaming": "all cameras on one machine, arrival by media time, measured times",
         "turn_rounds": TURN_ROUNDS,
-        "gflops": "matrix products and convolutions, encoder and detector; 1 MAC = 2",
     }
 
 
-def _notes(footage: Footage, labels: DriveLabels, scored: DriveLabels) -> list[str]:
+def _count_units(spread: Bootstrap) -> str:
+    """Such as `33 tracks`."""
+    what, _, rest = spread.unit.partition(" ")
+    plural = what if spread.num_units == 1 else f"{what}s"
+    return f"{spread.num_units} {plural} {rest}".strip()
+
+
+def _notes(
+    footage: Footage, labels: DriveLabels, scored: DriveLabels, records: Sequence[RunRecord]
+) -> list[str]:
     notes = []
     missing = len(labels.frames) - len(scored.frames)
     if missing and footage.max_frames is None:
         notes.append(f"{missing} labelled frames could not be decoded and are left out.")
     if not scored.has_tracks:
         notes.append("The labels have no track ids, so there are no tracking figures.")
+    load, cores = max(r.facts.load_average for r in records), len(os.sched_getaffinity(0))
+    if load > cores / 2:
+        notes.append(
+            f"The machine was busy when it began (load {load:.1f} on {cores} cores): times, and "
+            "with them streaming accuracy, are worse than on an idle one."
+        )
     return notes
 
 

@@ -21,7 +21,7 @@ from streamvis.eval.rounds import Footage
 VERSION = 1  # of the shards' columns
 # Code that shards depend on: what only scores or shows them may change under a resumed run.
 _ROOMS = ("source", "tiling", "encode", "detect", "back.py", "front.py", "types.py")
-_OWN = ("config.py", "probe.py", "rounds.py", "shards.py", "stepper.py", "runner.py", "cost.py")
+_OWN = ("config", "probe", "rounds", "shards", "stepper", "runner", "operations")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _hash_code() -> str:
     root = Path(streamvis.__file__).parent
     rooms = [root / name for name in _ROOMS]
     paths = [p for room in rooms for p in (room.rglob("*.py") if room.is_dir() else [room])]
-    paths += [root / "eval" / name for name in _OWN]
+    paths += [root / f"eval/{name}.py" for name in _OWN]
     hashed = hashlib.sha256()
     for path in sorted(paths):
         hashed.update(path.relative_to(root).as_posix().encode())

@@ -8,7 +8,7 @@ from contextlib import closing
 import numpy as np
 
 from streamvis.eval.assemble import labels_for
-from streamvis.eval.detection import groups_of
+from streamvis.eval.detection import MatchSettings, groups_of
 from streamvis.eval.labels import DriveLabels
 from streamvis.eval.probe import disturb
 from streamvis.eval.report.pictures import FramePicture
@@ -19,7 +19,7 @@ from streamvis.eval.worst import worst_frames
 from streamvis.types import Frame
 
 PICTURES_PER_RUN = 4
-_SHOWN_SCORE = 0.3
+_SHOWN_SCORE = 0.3  # weaker ones would take most of the time, and match what is left
 _GROUPS = ("vehicle", "person")  # whose errors are shown: the first that is labelled
 
 _Size = tuple[int, int]  # (width, height) px
@@ -65,8 +65,8 @@ def _choose(record: RunRecord, labels: DriveLabels) -> list[tuple[FrameKey, str]
     group = next((name for name in (*_GROUPS, *groups) if name in groups), None)
     if group is None:
         return []
-    own = labels_for(record.run, labels)
-    return worst_frames(own, record.log.found(), group, PICTURES_PER_RUN)
+    own, sure = labels_for(record.run, labels), MatchSettings(score_floor=_SHOWN_SCORE)
+    return worst_frames(own, record.log.found(), group, PICTURES_PER_RUN, settings=sure)
 
 
 def _picture(record: RunRecord, labels: DriveLabels, frame: Frame, why: str) -> FramePicture:

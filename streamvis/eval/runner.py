@@ -5,6 +5,7 @@ In turns, because a machine's speed drifts: what shares the minutes can be compa
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -14,16 +15,17 @@ from pathlib import Path
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
+from streamvis.eval.config import EvalConfig
 from streamvis.eval.contenders import Run, digest
-from streamvis.eval.cost import count_gflops, grown_mb, resident_mb
+from streamvis.eval.operations import count_gflops
 from streamvis.eval.probe import disturb
 from streamvis.eval.rounds import Footage, Round, RoundReader
 from streamvis.eval.shards import RunLog, Shard, ShardStore
-from streamvis.eval.stepper import Stepper, run_turn
+from streamvis.eval.stepper import Models, Stepper, run_turn
 from streamvis.types import ModelId
 
 TURN_ROUNDS = 20
-_COUNTED_ROUNDS = 5  # for the operations; the first is an I packet of each camera
+_COUNTED_ROUNDS = 6  # of the first turn, for the operations
 
 _Size = tuple[int, int]  # (width, height) px
 OnProgress = Callable[[int, int | None], None]  # frames done, and how many there are if known
@@ -35,6 +37,7 @@ class RunFacts(BaseModel):
     model: ModelId
     gflops_per_frame: float
     memory_mb: float | None
+    load_average: float  # of the minute before it began: what else the machine did
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class Contender:
         self._shards = self._store.load() if self._facts else []
         self._stepper: Stepper | None = None
         self._is_resuming = self.num_turns > 0
-        self._loaded_mb: float | None = None
+        self._memory_mb: float | None = None
+        self._load_average = os.getloadavg()[0]
 
     @property
     def num_turns(self) -> int:
@@ -74,20 +78,22 @@ class Contender:
     def is_complete(self) -> bool:
         return bool(self._shards) and self._shards[-1].is_last
 
-    def load(self) -> None:
+    def load(self, cache: dict[EvalConfig, Models]) -> None:
         """Raises WeightsError or ConfigError."""
-        before = resident_mb()
-        self._stepper = Stepper(self.run.config, self._cameras)
-        self._loaded_mb = grown_mb(before)
+        config, batch = self.run.config, len(self._cameras)
+        same = EvalConfig(name="models", encoder=config.encoder, detector=config.detector)
+        if same not in cache:
+            cache[same] = Models.load(same, batch)
+        self._stepper = Stepper(config, self._cameras, cache[same])
+        self._memory_mb = cache[same].memory_mb
 
     def step(self, rounds: Sequence[Round], is_last: bool) -> None:
         """Run the next turn and save it. Raises OutputError."""
         assert self._stepper is not None, "load() comes before step()"
-        before = resident_mb()
-        gflops = None if self._facts else count_gflops(self._stepper, rounds[:_COUNTED_ROUNDS])
+        if self._facts is None:
+            self._facts = self._measure(self._stepper, rounds[:_COUNTED_ROUNDS])
+            self._store.save_facts(self._facts.model_dump_json())
         log = run_turn(self._stepper, rounds)
-        if gflops is not None:
-            self._facts = self._save_facts(self._stepper.model, gflops, grown_mb(before))
         shard = Shard(log, is_last, self._is_resuming)
         self._is_resuming = False
         self._store.save(self.num_turns, shard)
@@ -102,12 +108,14 @@ class Contender:
         resumed = tuple(start for shard, start in pairs if shard.is_resumed)
         return RunRecord(self.run, RunLog.concat(logs), self._facts, resumed)
 
-    def _save_facts(self, model: ModelId, gflops: float, stepped_mb: float | None) -> RunFacts:
-        is_known = self._loaded_mb is not None and stepped_mb is not None
-        memory_mb = (self._loaded_mb or 0) + (stepped_mb or 0) if is_known else None
-        facts = RunFacts(model=model, gflops_per_frame=gflops, memory_mb=memory_mb)
-        self._store.save_facts(facts.model_dump_json())
-        return facts
+    def _measure(self, stepper: Stepper, rounds: Sequence[Round]) -> RunFacts:
+        gflops = count_gflops(stepper, rounds)
+        return RunFacts(
+            model=stepper.model,
+            gflops_per_frame=gflops,
+            memory_mb=self._memory_mb,
+            load_average=self._load_average,
+        )
 
 
 def run_all(
@@ -123,8 +131,9 @@ def run_all(
             size: stack.enter_context(closing(RoundReader(footage, size)))
             for size in dict.fromkeys(c.run.config.encoder.input_size for c in pending)
         }
+        models: dict[EvalConfig, Models] = {}
         for contender in pending:
-            contender.load()
+            contender.load(models)
         total = _total_frames(contenders, footage)
         for number, turn in enumerate(_turns(readers) if pending else ()):
             # Whoever goes second finds the machine as the first one left it: so they change.

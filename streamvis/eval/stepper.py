@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from streamvis.back import PerceptionBack
-from streamvis.detect.detector import build_detector
-from streamvis.encode.encoder import build_encoder
+from streamvis.detect.detector import Detector, build_detector
+from streamvis.encode.encoder import Encoder, build_encoder
 from streamvis.eval.config import EvalConfig
 from streamvis.eval.detection import MatchSettings
+from streamvis.eval.memory import grown_mb, resident_mb
 from streamvis.eval.rounds import Round
 from streamvis.eval.shards import RunLog
 from streamvis.front import build_front
@@ -27,20 +28,40 @@ class StepResult:
     service_ns: int  # front and back, all cameras of the round
 
 
+@dataclass(frozen=True)
+class Models:
+    """Loaded once for all contenders that use them; they keep no state of a drive."""
+
+    encoder: Encoder
+    detector: Detector
+    num_threads: int
+    memory_mb: float | None  # resident memory gained by loading and a first batch
+
+    @staticmethod
+    def load(config: EvalConfig, batch: int) -> Models:
+        """Raises WeightsError or ConfigError."""
+        before = resident_mb()
+        encoder = build_encoder(config.encoder)
+        detector = build_detector(keep_weak(config).detector, encoder)
+        models = Models(encoder, detector, torch.get_num_threads(), None)
+        models.back(config).warm_up(batch)
+        return replace(models, memory_mb=grown_mb(before))
+
+    def back(self, config: EvalConfig) -> PerceptionBack:
+        return PerceptionBack(self.encoder, self.detector, config.tracker, epoch="eval")
+
+
 class Stepper:
-    """Holds a config's models; its state begins anew with `reset`. Not thread-safe.
+    """One contender's state on the drive; it begins anew with `reset`. Not thread-safe.
 
     Weak detections are kept, because average precision needs the whole curve: the tracker here
     sees them too, so its ids are not used (see `tracks.py`).
     """
 
-    def __init__(self, config: EvalConfig, cameras: Sequence[str]) -> None:
-        """Raises WeightsError or ConfigError."""
+    def __init__(self, config: EvalConfig, cameras: Sequence[str], models: Models) -> None:
         self.config = config
         self._cameras = cameras
-        self._encoder = build_encoder(config.encoder)
-        self._threads = torch.get_num_threads()
-        self._detector = build_detector(keep_weak(config).detector, self._encoder)
+        self._models = models
         self.reset()
         self.model = self._back.model
 
@@ -49,11 +70,13 @@ class Stepper:
         config = self.config
         self._fronts = {c: build_front(config.encoder, config.tiling) for c in self._cameras}
         self._feedback = {camera: Feedback() for camera in self._cameras}
-        self._back = PerceptionBack(self._encoder, self._detector, config.tracker, epoch="eval")
+        self._back = self._models.back(config)
 
     def warm_up(self) -> None:
         """What another config's turn displaced comes back. Leaves no trace."""
-        torch.set_num_threads(self._threads)  # one setting per process, and configs may differ
+        torch.set_num_threads(
+            self._models.num_threads
+        )  # one setting per process, and configs may differ
         self._back.warm_up(len(self._cameras))
 
     def step(self, frames: Sequence[Frame]) -> StepResult:

@@ -35,6 +35,10 @@ class About:
             "cameras": json.dumps(self._cameras),
         }
 
+    @property
+    def has_units(self) -> bool:
+        return bool(self._cameras)
+
     def see(self, seen: Observed) -> bool:
         """Any message."""
         before = (dict(self._facts), len(self._epochs))

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
 from streamvis import wire
 from streamvis.errors import OutputError
@@ -67,17 +69,21 @@ class Archive:
         with _as_output_error(config.dir):
             config.dir.mkdir(parents=True, exist_ok=True)
             self.path = _make_folder(config.dir, pipeline, now_ns)
-        self._reserve = self.path / ".reserve"
+        self._reserve: IO[bytes] | None = None
         self._retention = Retention(config, pipeline, measure_free)
         self._tidied_ns = now_ns
         self._tidy(now_ns)
-        with _as_output_error(self.path):
-            _allocate(self._reserve, _RESERVE_BYTES)
+        self._guard(self._take_reserve)
 
     @property
     def num_bytes(self) -> int:
         """On the disk."""
         return self._finished_bytes + (self._segment.size if self._segment else 0)
+
+    @property
+    def has_video(self) -> bool:
+        """At least one camera's bitstream is among the messages."""
+        return self._about.has_units
 
     @property
     def num_messages(self) -> int:
@@ -104,7 +110,7 @@ class Archive:
         """Finish the last segment; what never got a time gets that of its receipt."""
         if not self._is_over:
             self._guard(self._write_early)
-            self._guard(self._finish_segment)
+            self._guard(self._finish_segment, is_end=True)
             self._over()
 
     # ------------------------------------------------------------ messages
@@ -155,7 +161,7 @@ class Archive:
             self._tidy(now_ns)
         if self._segment is None:
             path = self.path / f"{self._num_segments:04d}.mcap"
-            self._segment = Segment(path, open_file=self._open_file, on_full=self._free_reserve)
+            self._segment = Segment(path, open_file=self._open_file, on_full=self._make_room)
             self._segment_began_ns = now_ns
             self._num_segments += 1
             self._segment.about(METADATA, self._about.metadata)
@@ -196,11 +202,11 @@ class Archive:
                 f"{self._config.dir}. Free some space, or lower min_free."
             )
 
-    def _guard(self, act: Callable[[], None]) -> None:
+    def _guard(self, act: Callable[[], None], *, is_end: bool = False) -> None:
         try:
             with _as_output_error(self._segment.part if self._segment else self.path):
                 act()
-                if self._is_full and not self._is_over:
+                if self._is_full and not self._is_over and not is_end:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OutputError:
             self._give_up()
@@ -223,16 +229,25 @@ class Archive:
 
     def _over(self) -> None:
         self._is_over = True
-        self._reserve.unlink(missing_ok=True)
+        self._free_reserve()
         if self._num_segments == 0:
-            self.path.rmdir()
+            with suppress(OSError):
+                self.path.rmdir()
+
+    def _take_reserve(self) -> None:
+        self._reserve = _allocate(self.path, _RESERVE_BYTES)
+
+    def _make_room(self) -> bool:
+        """On a full disk: the end of this segment still fits."""
+        self._is_full = True
+        return self._free_reserve()
 
     def _free_reserve(self) -> bool:
-        """Makes room for the end of this segment, once."""
-        if not self._reserve.exists():
+        """False if it was used already."""
+        if self._reserve is None:
             return False
-        self._reserve.unlink()
-        self._is_full = True
+        self._reserve.close()
+        self._reserve = None
         return True
 
 
@@ -252,9 +267,11 @@ def _make_folder(parent: Path, pipeline: str, now_ns: int) -> Path:
     raise AssertionError("unreachable")
 
 
-def _allocate(path: Path, num_bytes: int) -> None:
-    with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, num_bytes)
+def _allocate(folder: Path, num_bytes: int) -> IO[bytes]:
+    """Space on the disk without a name: it is free again when closed, or when the process dies."""
+    file = TemporaryFile(dir=folder)  # noqa: SIM115  (the archive closes it)
+    os.posix_fallocate(file.fileno(), 0, num_bytes)
+    return file
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
-from mcap.exceptions import EndOfFile, InvalidMagic, McapError
+from mcap.exceptions import InvalidMagic, McapError
 from mcap.reader import SeekingReader
 from mcap.records import McapRecord
 from mcap.stream_reader import StreamReader
@@ -18,6 +18,7 @@ from streamvis.errors import SourceError
 
 MAGIC = b"\x89MCAP0\r\n"
 UNFINISHED = ".part"  # ends the name of a file that is being written
+RECOVERED = ".recovered.mcap"  # ends the name of a file that stands for a damaged one
 _MAX_RECORD_BYTES = 1 << 28  # four times the largest message: more is damage, not data
 _Bytes: TypeAlias = tuple[type[Exception], ...]
 
@@ -73,8 +74,8 @@ class McapFile:
     def _describe(self, error: Exception, offset: int) -> str:
         size = self.path.stat().st_size
         if not self.is_finished and offset >= size:
-            is_clean = isinstance(error, EndOfFile)
-            tail = "" if is_clean else " in the middle of a chunk"
-            return f"{self.path.name} was not finished: it breaks off{tail} after {size} bytes"
+            lost = "the chunk that was open then, a second or less, is lost"
+            return f"{self.path.name} was not finished: it ends after {size} bytes, and {lost}"
         name = "bad magic" if isinstance(error, InvalidMagic) else type(error).__name__
-        return f"{self.path.name} is damaged near byte {offset} of {size} ({name})"
+        where = f"near byte {offset} of {size} ({name})"
+        return f"{self.path.name} is damaged {where}: what comes behind it is lost"

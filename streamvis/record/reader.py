@@ -15,7 +15,7 @@ from mcap.summary import Summary
 
 from streamvis import wire
 from streamvis.errors import SourceError, VersionError, WireError
-from streamvis.record.mcap_file import BROKEN, UNFINISHED, McapFile
+from streamvis.record.mcap_file import BROKEN, RECOVERED, UNFINISHED, McapFile
 from streamvis.types import AccessUnit, ModelId
 from streamvis.wire import InfoMessage, PlanMessage, VidMessage
 
@@ -80,7 +80,7 @@ class Recording:
         of the wire protocol recorded it. What is damaged in part is opened: see `damage`."""
         if not path.is_dir():
             return cls([McapFile(path)])
-        paths = sorted([*path.glob("*.mcap"), *path.glob(f"*.mcap{UNFINISHED}")])
+        paths = _segments(path)
         if not paths:
             raise SourceError(
                 f"{path} holds no recording (*.mcap). Name the folder of one run.", "not_found"
@@ -180,6 +180,15 @@ class Recording:
                 f"Put each into a folder of its own, or name one file.",
                 "corrupt",
             )
+
+
+def _segments(folder: Path) -> list[Path]:
+    """In order; where a recovered file is there, it stands for the one it was made from."""
+    by_stem: dict[str, Path] = {}
+    for ending in (f".mcap{UNFINISHED}", ".mcap", RECOVERED):  # later ones are better
+        for path in folder.glob(f"*{ending}"):
+            by_stem[path.name.split(".mcap")[0].removesuffix(".recovered")] = path
+    return [by_stem[stem] for stem in sorted(by_stem)]
 
 
 def _survey(file: McapFile) -> _Survey:

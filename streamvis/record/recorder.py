@@ -97,6 +97,11 @@ class Recorder:
             self.error = OutputError(f"the recording was not finished within {timeout_s:.0f} s")
 
     @property
+    def has_video(self) -> bool:
+        """At least one camera's bitstream came."""
+        return self._archive.has_video
+
+    @property
     def summary(self) -> RecordSummary:
         """Final after `join`."""
         return RecordSummary(

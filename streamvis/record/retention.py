@@ -15,7 +15,7 @@ from streamvis.record.reader import METADATA
 
 FreeBytes = Callable[[Path], int]
 
-_SEGMENT = re.compile(r"\d{4,}\.mcap")
+_SEGMENT = re.compile(r"\d{4,}(\.recovered)?\.mcap")
 _STAMP = r"_\d{8}T\d{6}Z(_\d+)?"  # of a run's folder
 _MAX_HEAD_RECORDS = 8  # the metadata comes right behind the header
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -51,7 +52,8 @@ class _Sink:
                 rest = rest[self._write_some(rest) :]
         except OSError:
             self.is_broken = True
-            self._file.truncate(self._size)
+            with suppress(OSError):
+                self._file.truncate(self._size)
             raise
         self._size += len(data)
         return len(data)
@@ -96,6 +98,7 @@ class Segment:
         self._chunk_bytes = 0
         self._chunk_began_ns = 0
         self._num_in_chunk = 0
+        self._is_ended = False
         self.num_safe = 0  # groups in closed chunks
 
     @property
@@ -143,6 +146,7 @@ class Segment:
 
     def finish(self) -> None:
         """Write the indexes; the file appears under its name."""
+        self._is_ended = True
         self.flush()
         self._writer.finish()
         self._sink.close()
@@ -152,10 +156,14 @@ class Segment:
         """After an error: if it cannot be finished, it stays an unfinished file of whole chunks,
         which `streamvis rec recover` finishes."""
         try:
-            if not self._sink.is_broken:
+            if not self._sink.is_broken and not self._is_ended:
                 self.finish()
         finally:
             self._sink.close()
+
+    def discard(self) -> None:
+        self._sink.close()
+        self.part.unlink(missing_ok=True)
 
     def _channel(self, entry: Entry) -> int:
         number = self._channels.get(entry.topic)

@@ -42,17 +42,20 @@ def draw_detections(
     detections: Detections,
     classes: Sequence[str],
     colours: Sequence[Colour] | None = None,
+    min_labelled_px: int = 0,
 ) -> None:
     """Paint every box [picture px] and, where there is room, its class, id and score.
 
-    `colours` has one for each detection; without it the track's id decides.
+    `colours` has one for each detection; without it the track's id decides. Boxes lower than
+    `min_labelled_px` get no text, so that a far crowd stays visible.
     """
     colours = colours or [track_colour(number) for number in detections.track_id.tolist()]
     by_size = np.argsort(-_area(detections.xyxy), kind="stable")
     for row in by_size:  # near objects first, so that those behind them stay visible
         _draw_box(picture, detections.xyxy[row], colours[row])
     chips: list[Chip] = []
-    for row in by_size:
+    height = detections.xyxy[:, 3] - detections.xyxy[:, 1]
+    for row in by_size[height[by_size] >= min_labelled_px]:
         _draw_label(picture, detections, int(row), classes, colours[row], chips)
 
 

@@ -13,15 +13,26 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from streamvis.errors import SourceError
+from streamvis.types import Intrinsics
 
 # The recorder's stamps are the sensor's own; what they do not say is the exposure's middle.
 CAPTURE_UNCERTAINTY_NS = 1_000_000
+
+
+class Lens(BaseModel):
+    """A pinhole camera, in source pixels."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
 
 
 class RigCamera(BaseModel):
     """What is read of one camera; other keys may be there."""
 
     file: str
+    intrinsics: Lens | None = None
     width: int | None = None  # source px
     height: int | None = None
     capture_ns: list[int] | None = None  # Unix ns, one per frame
@@ -42,6 +53,10 @@ class Drive:
                 "not_found",
             )
         return self.cameras[name]
+
+    def intrinsics(self, name: str) -> Intrinsics | None:
+        lens = self.camera(name).intrinsics
+        return Intrinsics(lens.fx, lens.fy, lens.cx, lens.cy) if lens else None
 
     def video_path(self, name: str) -> Path:
         return self.folder / self.camera(name).file

@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -59,6 +58,7 @@ def _sections(result: EvalResult) -> dict[str, Any]:
     tracked = [name for name in groups if any(name in run.tracking for _, run in runs)]
     return {
         "runs": runs,
+        "shown": [run.name for _, run in runs],  # whose frames are not folded
         "legend": [(mark, run.name, "") for mark, run in runs],
         "group": group,
         "groups": groups,
@@ -84,9 +84,9 @@ def _sections(result: EvalResult) -> dict[str, Any]:
 def _cost_plots(runs: Marked, group: str) -> list[Markup]:
     scored = [(mark, run) for mark, run in runs if group in run.detection]
     timed: plots.Points = [
-        (mark, float(np.median(run.cost.encode_ms + run.cost.detect_ms)), run.detection[group])
+        (mark, time_ms, run.detection[group])
         for mark, run in scored
-        if len(run.cost.encode_ms)
+        if (time_ms := tables.compute_ms(run)) is not None
     ]
     counted: plots.Points = [
         (mark, run.cost.gflops_per_frame, run.detection[group])
@@ -97,7 +97,7 @@ def _cost_plots(runs: Marked, group: str) -> list[Markup]:
     return [
         plots.cost_plot(name, points, title, group)
         for (name, title), points in zip(titles.items(), (timed, counted), strict=True)
-        if points
+        if len(points) > 1
     ]
 
 

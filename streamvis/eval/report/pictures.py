@@ -33,6 +33,7 @@ CLASS_COLOURS: dict[str, Colour] = {  # none is the green or red of the labels
 
 _WIDTH_PX = 880
 _TILES_WIDTH_PX = 560
+_MIN_LABELLED_PX = 26
 _LINE_PX = 2
 _DASH_PX = 7
 _MATCH_IOU = 0.5
@@ -68,12 +69,13 @@ def boxes_uri(frame: FramePicture) -> str:
     scale = np.float32(picture.shape[1] / frame.source_size[0])
     found = frame.detections.with_boxes(frame.detections.xyxy * scale)
     colours = [CLASS_COLOURS[CLASSES[number]] for number in found.class_id]
-    draw_detections(picture, found, CLASSES, colours)
+    draw_detections(picture, found, CLASSES, colours, _MIN_LABELLED_PX)
     is_missed = missed(frame.labels, frame.detections)
     for row, xyxy in enumerate(frame.labels.xyxy * scale):
         if frame.labels.is_ignored[row]:
-            _draw_dashed(picture, xyxy, IGNORED, _LINE_PX - 1)
+            _draw_dashed(picture, xyxy, IGNORED, _LINE_PX - 1, gap_alpha=0.0)
         elif is_missed[row]:
+            _tint(picture, xyxy, MISSED)
             _draw_dashed(picture, xyxy, MISSED, _LINE_PX + 1)
         else:
             _draw_dashed(picture, xyxy, FOUND, _LINE_PX)
@@ -110,18 +112,36 @@ def missed(labels: FrameLabels, detections: Detections) -> NDArray[np.bool_]:
     return is_open
 
 
-def _draw_dashed(picture: Picture, xyxy: NDArray[np.float32], colour: Colour, line_px: int) -> None:
+def _draw_dashed(
+    picture: Picture,
+    xyxy: NDArray[np.float32],
+    colour: Colour,
+    line_px: int,
+    gap_alpha: float = 1.0,
+) -> None:
     """Dashes of the colour, and of ink between them: seen on bright and on dark ground."""
+    x0, y0, x1, y1 = _inside(picture, xyxy)
+    inks = ((colour, 1.0), (_INK, gap_alpha))
+    for number, x in enumerate(range(x0, x1, _DASH_PX)):
+        size = (min(_DASH_PX, x1 - x), line_px)
+        for y in (y0, max(y1 - line_px, y0)):
+            fill(picture, x, y, *size, *inks[number % 2])
+    for number, y in enumerate(range(y0, y1, _DASH_PX)):
+        size = (line_px, min(_DASH_PX, y1 - y))
+        for x in (x0, max(x1 - line_px, x0)):
+            fill(picture, x, y, *size, *inks[number % 2])
+
+
+def _tint(picture: Picture, xyxy: NDArray[np.float32], colour: Colour) -> None:
+    x0, y0, x1, y1 = _inside(picture, xyxy)
+    fill(picture, x0, y0, x1 - x0, y1 - y0, colour, 0.22)
+
+
+def _inside(picture: Picture, xyxy: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    """The box in whole pixels, cut off at the picture's edges."""
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = np.clip(xyxy.round().astype(int), 0, [width, height] * 2).tolist()
-    for number, x in enumerate(range(x0, x1, _DASH_PX)):
-        ink, length = (colour, _INK)[number % 2], min(_DASH_PX, x1 - x)
-        fill(picture, x, y0, length, line_px, ink, 1.0)
-        fill(picture, x, max(y1 - line_px, y0), length, line_px, ink, 1.0)
-    for number, y in enumerate(range(y0, y1, _DASH_PX)):
-        ink, length = (colour, _INK)[number % 2], min(_DASH_PX, y1 - y)
-        fill(picture, x0, y, line_px, length, ink, 1.0)
-        fill(picture, max(x1 - line_px, x0), y, line_px, length, ink, 1.0)
+    return x0, y0, x1, y1
 
 
 def _scaled(image: Picture, width_px: int) -> Picture:

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator, NullLocator
 from numpy.typing import NDArray
 
 from streamvis.eval.report.style import CARD, MUTED, Mark
@@ -21,7 +21,8 @@ from streamvis.eval.result import Calibration, DetectionScore, Interval
 
 Points: TypeAlias = Sequence[tuple[Mark, float, DetectionScore]]  # cost, accuracy
 
-_SMALL_IN, _WIDE_IN = (3.6, 2.9), (6.4, 3.1)
+_SMALL_IN, _WIDE_IN = (3.6, 2.9), (5.4, 3.1)  # text must stay readable on a phone
+_MOST_UPRIGHT = 5  # labels side by side
 _LOG_FROM = 8.0  # a linear axis hides the small ones when the largest is so many times larger
 _RECALL = np.linspace(0, 1, 101)
 
@@ -36,7 +37,7 @@ def cost_plot(name: str, points: Points, cost: str, group: str) -> Markup:
             _point(axes, mark, x, score.AP50, score.intervals.get("AP50"))
         _cost_axis(axes, [x for _, x, _ in points])
         axes.set(xlabel=f"{cost}  (left is cheaper)", ylabel=f"{group} AP50")
-        axes.set_ylim(*_score_range([score for _, _, score in points]))
+        _score_axis(axes, [score for _, _, score in points])
 
     return draw_svg(name, f"{group} AP50 against {cost}", draw)
 
@@ -69,7 +70,7 @@ def calibration_plot(name: str, runs: Sequence[tuple[Mark, Calibration]], group:
             upper.plot(run.mean_score[seen], run.precision[seen], **look, markersize=4.5)
             left = np.arange(len(run.count)) / len(run.count) + (number + 0.5) * width
             lower.bar(left, run.count, width, align="edge", color=mark.colour)
-        upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="share that is right")
+        upper.set(xlim=(0, 1), ylim=(0, 1.04), ylabel="share that is right")
         upper.set_title(group, loc="left", fontsize=10)
         lower.set(xlabel="score", ylabel="detections")
         _count_axis(lower, max(int(run.count.max(initial=0)) for _, run in runs))
@@ -109,9 +110,9 @@ def streaming_plot(
                 _point(axes, mark, at, score.AP50, score.intervals.get("AP50"))
         axes.set(xlim=(-0.35, 1.35), ylabel=f"{group} AP50")
         axes.set_xticks((0, 1), ("offline", "streaming"))
-        axes.set_ylim(*_score_range([score for _, *scores in runs for score in scores]))
+        _score_axis(axes, [score for _, *scores in runs for score in scores])
 
-    return draw_svg(name, f"offline and streaming AP50, {group}", draw, _WIDE_IN)
+    return draw_svg(name, f"offline and streaming AP50, {group}", draw)
 
 
 def probe_plot(
@@ -129,7 +130,10 @@ def probe_plot(
                 _point(axes, mark, at, score.AP50, score.intervals.get("AP50"))
         axes.set(xlim=(-0.5, len(labels) - 0.5), ylabel=f"{group} AP50")
         axes.set_xticks(range(len(labels)), labels)
-        axes.set_ylim(*_score_range([score for _, scores in runs for score in scores.values()]))
+        if len(labels) > _MOST_UPRIGHT:
+            for text in axes.get_xticklabels():
+                text.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
+        _score_axis(axes, [score for _, scores in runs for score in scores.values()])
 
     return draw_svg(name, f"{group} AP50 by probe", draw, _WIDE_IN)
 
@@ -163,9 +167,10 @@ def _cost_axis(axes: Axes, values: Sequence[float], starts_at_0: bool = True) ->
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
-        margin = 0.05 * (high - low) or 0.1 * high or 1.0
-        axes.set_xlim(0 if starts_at_0 else max(0.0, low - margin), high * 1.12 or 1.0)
-        axes.xaxis.set_major_locator(MaxNLocator(6))
+        low = 0.0 if starts_at_0 else low
+        margin = 0.08 * (high - low) or 0.1 * high or 1.0
+        axes.set_xlim(max(0.0, low - margin), high + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
 
 
 def _count_axis(axes: Axes, most: int) -> None:
@@ -176,11 +181,12 @@ def _count_axis(axes: Axes, most: int) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
 
 
-def _score_range(scores: Sequence[DetectionScore]) -> tuple[float, float]:
+def _score_axis(axes: Axes, scores: Sequence[DetectionScore]) -> None:
     """Room for every figure and interval, in steps of 0.1, at least 0.2 high."""
     intervals = [score.intervals["AP50"] for score in scores if "AP50" in score.intervals]
     lows = [score.AP50 for score in scores] + [it.low for it in intervals]
     highs = [score.AP50 for score in scores] + [it.high for it in intervals]
-    low = max(0.0, np.floor(10 * (min(lows) - 0.02)) / 10)
-    high = min(1.02, np.ceil(10 * (max(highs) + 0.02)) / 10)
-    return (low, high) if high - low >= 0.2 else (max(0.0, high - 0.2), max(high, 0.2))
+    high = max(0.2, np.ceil(10 * max(highs) + 0.2) / 10)
+    low = max(0.0, min(np.floor(10 * min(lows) - 0.2) / 10, high - 0.2))
+    axes.set_ylim(low, min(high, 1.02))
+    axes.yaxis.set_major_locator(MultipleLocator(0.05 if high - low < 0.35 else 0.1))

@@ -20,6 +20,7 @@ class Probed:
     run: ConfigResult
     base: ConfigResult | None  # the same config, undisturbed
     dense: ConfigResult | None  # the same config without reuse, disturbed
+    is_first: bool  # base is what `differences` are taken to
 
 
 def undisturbed(result: EvalResult) -> list[tuple[Mark, ConfigResult]]:
@@ -35,7 +36,7 @@ def probed(result: EvalResult) -> list[Probed]:
         if probe is None or (name.endswith(_DENSE) and (name[: -len(_DENSE)], probe) in runs):
             continue
         base, dense = runs.get((name, None)), runs.get((name + _DENSE, probe))
-        found.append(Probed(name, marks[run.name], run, base, dense))
+        found.append(Probed(name, marks[run.name], run, base, dense, base is result.configs[0]))
     return found
 
 

@@ -70,9 +70,10 @@ class Mark:
 
 
 def marks_of(result: EvalResult) -> Mapping[str, Mark]:
-    """By config name; a probed run looks like the same config undisturbed."""
-    bases = list(dict.fromkeys(base_name(config) for config in result.configs))
-    return {config.name: Mark(bases.index(base_name(config))) for config in result.configs}
+    """By name; a probed run looks like the same config undisturbed."""
+    bases = dict.fromkeys(base_name(config) for config in result.configs)
+    marks = {base: Mark(number) for number, base in enumerate(bases)}
+    return marks | {config.name: marks[base_name(config)] for config in result.configs}
 
 
 def base_name(config: ConfigResult) -> str:

@@ -13,7 +13,6 @@ from streamvis.eval.report.roles import Probed
 from streamvis.eval.report.style import Mark
 from streamvis.eval.result import (
     ConfigResult,
-    Cost,
     DetectionScore,
     Difference,
     EmbeddingScore,
@@ -60,14 +59,13 @@ def main_table(runs: Marked, group: str) -> Table:
     accuracy: dict[str, Callable[[ConfigResult], Cell]] = {
         f"{group} AP50": lambda run: score_cell(run.detection.get(group), "AP50"),
         "to the first": lambda run: difference_cell(run.detection.get(group), "AP50"),
-        f"{group} AP": lambda run: score_cell(run.detection.get(group), "AP"),
         **{f"{name} AP50": _score_column(name) for name in others},
         f"{group} sAP50": lambda run: score_cell(_streamed(run, group), "AP50"),
         f"{group} HOTA": lambda run: _tracked_cell(run, group),
         "embedding cosine": _cosine_cell,
     }
     cost: dict[str, Callable[[ConfigResult], Cell]] = {
-        "tiles encoded": lambda run: Cell(encoded_share(run.cost)),
+        "tiles encoded": lambda run: Cell(encoded_share(run)),
         "GFLOP a frame": lambda run: Cell(number(run.cost.gflops_per_frame)),
         "encode ms": lambda run: _median_cell(run.cost.encode_ms),
         "detect ms": lambda run: _median_cell(run.cost.detect_ms),
@@ -125,11 +123,12 @@ def tracking_table(runs: Marked, groups: Sequence[str]) -> Table:
         scores = [(mark, run, run.tracking[group]) for mark, run in runs if group in run.tracking]
         rows = []
         for mark, run, it in scores:
-            shares = (it.HOTA, it.DetA, it.AssA, it.LocA, it.MOTA, it.IDF1)
+            placed = it.LocA if it.DetA else None  # 1.0 by convention where nothing was found
+            shares = (it.HOTA, it.DetA, it.AssA, placed, it.MOTA, it.IDF1)
             counts = (it.num_switches, it.num_false, it.num_missed)
             cells = [*(Cell(score(x)) for x in shares), *(Cell(count(n)) for n in counts)]
             rows.append(Row(run.name, mark, cells))
-        parts.append(Group(group, f"{count(scores[0][2].num_tracks)} labelled tracks", rows))
+        parts.append(Group(group, _plural(scores[0][2].num_tracks, "labelled track"), rows))
     heads = ("HOTA", "DetA", "AssA", "LocA", "MOTA", "IDF1")
     return Table((*heads, "id switches", "false boxes", "missed boxes"), parts)
 
@@ -198,23 +197,39 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def encoded_share(cost: Cost) -> str:
-    return percent(cost.tiles_encoded / cost.tiles_total) if cost.tiles_total else NONE
+def compute_ms(run: ConfigResult) -> float | None:
+    """Median time to encode and detect a frame; None: not timed."""
+    times_ms = run.cost.encode_ms + run.cost.detect_ms
+    return float(np.median(times_ms)) if len(times_ms) else None
+
+
+def encoded_share(run: ConfigResult) -> str:
+    """Of its tiles; a run without an encoder has none."""
+    cost, encoder = run.cost, run.config.get("encoder") or {}
+    if not cost.tiles_total or encoder.get("name") == "none":
+        return NONE
+    return percent(cost.tiles_encoded / cost.tiles_total)
 
 
 def _probe_row(it: Probed, group: str) -> Row:
     before, after = (run.detection.get(group) if run else None for run in (it.base, it.run))
-    change = signed(after.AP50 - before.AP50) if before and after else NONE
     cells = [
         score_cell(before, "AP50"),
         score_cell(after, "AP50"),
-        Cell(change),
+        _change_cell(it, group),
         score_cell(it.dense.detection.get(group) if it.dense else None, "AP50"),
-        Cell(encoded_share(it.base.cost) if it.base else NONE),
-        Cell(encoded_share(it.run.cost)),
+        Cell(encoded_share(it.base) if it.base else NONE),
+        Cell(encoded_share(it.run)),
         _cosine_cell(it.run),
     ]
     return Row(it.name, it.mark, cells)
+
+
+def _change_cell(it: Probed, group: str) -> Cell:
+    before, after = (run.detection.get(group) if run else None for run in (it.base, it.run))
+    if it.is_first and after and "AP50" in after.differences:
+        return difference_cell(after, "AP50")
+    return Cell(signed(after.AP50 - before.AP50) if before and after else NONE)
 
 
 def _any_has(runs: Marked, group: str) -> bool:
@@ -254,8 +269,12 @@ def _latency_cell(run: ConfigResult) -> Cell:
 
 
 def _labelled(scores: DetectionScore) -> str:
-    tracks = "" if scores.num_tracks is None else f", {count(scores.num_tracks)} tracks"
-    return f"{count(scores.num_boxes)} labelled boxes{tracks}"
+    tracks = "" if scores.num_tracks is None else f", {_plural(scores.num_tracks, 'track')}"
+    return _plural(scores.num_boxes, "labelled box", "es") + tracks
+
+
+def _plural(number: int, name: str, ending: str = "s") -> str:
+    return f"{count(number)} {name}{'' if number == 1 else ending}"
 
 
 def _brackets(interval: Interval | None) -> str:

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from streamvis.eval.report.style import Mark
-from streamvis.eval.report.tables import encoded_share, number, signed, tone
+from streamvis.eval.report.tables import NONE, compute_ms, encoded_share, number, signed, tone
 from streamvis.eval.result import ConfigResult, Difference, EvalResult, Interval
 
 
@@ -56,10 +54,10 @@ def evidence(result: EvalResult) -> str:
     """Why these figures are no promise for another drive."""
     return (
         f"One drive of {result.duration_s:.0f} s is little evidence. The intervals are 95 % "
-        "bootstrap intervals over the objects seen here: they say how far a figure might move "
-        "with other objects on the same streets, and nothing about other weather, places or "
-        "cameras. When an interval of a difference holds 0, this drive does not show which of "
-        "the two is better."
+        "bootstrap intervals: they say how far a figure might move had other objects been on "
+        "these streets, and nothing about other weather, places or cameras. When the interval of "
+        "a difference holds 0, this drive does not show which of the two is better. Where too "
+        "little was labelled to draw from, there is no interval."
     )
 
 
@@ -82,9 +80,10 @@ def _reached(run: ConfigResult, group: str) -> str:
 
 
 def _price(run: ConfigResult) -> str:
-    times_ms = [float(np.median(it)) for it in (run.cost.encode_ms, run.cost.detect_ms) if len(it)]
-    time = f"{number(sum(times_ms))} ms a frame to encode and detect" if times_ms else "not timed"
-    return f"{encoded_share(run.cost)} of the tiles encoded, {time}"
+    time_ms = compute_ms(run)
+    time = f"{number(time_ms)} ms a frame to encode and detect" if time_ms else "not timed"
+    share = encoded_share(run)
+    return f"no tiles, {time}" if share == NONE else f"{share} of the tiles encoded, {time}"
 
 
 def _compared(run: ConfigResult, group: str, first: str) -> Comparison:
@@ -104,4 +103,4 @@ def _direction(difference: Difference) -> str:
 
 
 def _interval(interval: Interval | None, form: Callable[[float], str]) -> str:
-    return f" [{form(interval.low)}, {form(interval.high)}]" if interval else ""
+    return f" [{form(interval.low)},\N{NO-BREAK SPACE}{form(interval.high)}]" if interval else ""

@@ -41,7 +41,7 @@ def sample_result() -> EvalResult:
             replace(baseline, embedding=EmbeddingScore("sv_tiny@dense", 0.981, 0.9843, 0.9971)),
             _config("sv_tiny@dense", 0.70, 44.0, difference=0.012, encoded=1.0),
             _config(HOSTILE, 0.58, 160.0, difference=-0.11, encoded=1.0),
-            _config("sv_tiny+fade", 0.61, 31.0, probe="fade", encoded=0.8),
+            _config("sv_tiny+fade", 0.61, 31.0, difference=-0.08, probe="fade", encoded=0.8),
             _config("sv_tiny@dense+fade", 0.62, 44.0, probe="fade", encoded=1.0),
         ),
         notes=("Two cameras without labels were left out.",),
