@@ -22,6 +22,11 @@ def split_rows(x: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
     return parts
 
 
+def as_index(index: NDArray[np.int32], device: torch.device) -> Tensor:
+    """int64 [K] on the device; a copy, for a plan from the wire cannot be written to."""
+    return torch.from_numpy(index.astype(np.int64)).to(device)
+
+
 class FeatureMap:
     """One map, channels last. Its tiles are written by its owner only; `values` is the memory
     itself, so whoever needs it beyond the next write copies it."""

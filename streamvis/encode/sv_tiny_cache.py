@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from streamvis.encode.feature_map import FeatureMap
+from streamvis.encode.feature_map import FeatureMap, as_index
 from streamvis.types import ModelId, TilePlan
 
 LOCAL_STRIDES = (8, 16)
@@ -32,7 +32,7 @@ class SvTinyCache:
         canary's error."""
         tiles = [x.permute(0, 2, 3, 1) for x in features]  # [K, C, t, t] -> [K, t, t, C]
         canary = 0.0 if self.is_empty else self.maps[-1].canary(plan, plan.index, tiles[-1])
-        index = torch.from_numpy(plan.index).to(tiles[0].device, torch.long)
+        index = as_index(plan.index, tiles[0].device)
         for kept, new in zip(self.maps, tiles, strict=True):
             kept.write(index, new)
         self.is_empty = False

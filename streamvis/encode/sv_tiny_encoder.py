@@ -12,7 +12,7 @@ from torch import Tensor
 from streamvis.encode import packed
 from streamvis.encode.config import EncoderConfig
 from streamvis.encode.encoder import Features, TileFeatures, TileUpdate
-from streamvis.encode.feature_map import FeatureMap, split_rows
+from streamvis.encode.feature_map import FeatureMap, as_index, split_rows
 from streamvis.encode.sv_tiny import SvTiny, fold_norms, normalize, pack_convolutions
 from streamvis.encode.sv_tiny_cache import LOCAL_STRIDES, SvTinyCache
 from streamvis.encode.sv_tiny_late import SvTinyLate
@@ -144,9 +144,7 @@ class SvTinyLateEncoder(_SvTiny):
         context, embedding = self._network.context(
             as_pictures([cache.maps[0].values for cache in caches])
         )
-        index = tuple(
-            torch.from_numpy(update.plan.index).to(self.device, torch.long) for update in updates
-        )
+        index = tuple(as_index(update.plan.index, self.device) for update in updates)
         grid = (len(updates), *self.grid)
         tiles = TileFeatures(pyramid, grid, context, caches, index)
         return Features({}, embedding, tuple(canaries), tiles)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from streamvis.encode.config import EncoderConfig
 from streamvis.encode.encoder import Features, TileUpdate, stack_pictures
-from streamvis.encode.feature_map import FeatureMap, split_rows
+from streamvis.encode.feature_map import FeatureMap, as_index, split_rows
 from streamvis.encode.timm_hiera import HieraTokens
 from streamvis.encode.timm_hieradet import HieraDetTokens
 from streamvis.encode.timm_tokens import HALO_PX, TokenCache, cut_with_halo, with_dirtied
@@ -136,7 +136,7 @@ class TimmEncoder:
         canary = (
             0.0 if cache.is_empty else cache.maps[_VIT_STRIDE].canary(update.plan, index, tiles)
         )
-        places = torch.from_numpy(index).to(tiles.device, torch.long)
+        places = as_index(index, tiles.device)
         for stride, new in results.items():
             cache.maps[stride].write(places, new)
         cache.note(update)
@@ -177,7 +177,7 @@ class TimmEncoder:
         B, C, side = len(pictures), 3, height // self._rows
         x = pictures.view(B, C, self._rows, side, self._cols, side).permute(0, 2, 4, 1, 3, 5)
         x = x.flatten(1, 2)  # [B, tiles, C, p, p]
-        places = [torch.from_numpy(own).to(self.device, torch.long) for own in index]
+        places = [as_index(own, self.device) for own in index]
         return torch.cat([own[i] for own, i in zip(x, places, strict=True)])
 
     def _normalise(self, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from timm.models.hiera import Hiera, HieraBlock, Unroll
 from torch import Tensor, nn
 
-from streamvis.encode.feature_map import split_rows
+from streamvis.encode.feature_map import as_index, split_rows
 from streamvis.encode.timm_tokens import KeyValues, TokenCache, attend
 
 _STRIDE = 4
@@ -64,7 +64,7 @@ class HieraTokens:
     ) -> dict[int, Tensor]:
         """As HieraDetTokens.forward."""
         counts = [len(own) for own in index]
-        tiles = torch.cat([torch.from_numpy(own) for own in index]).to(pixels.device, torch.long)
+        tiles = torch.cat([as_index(own, pixels.device) for own in index])
         embed = self._network.patch_embed.proj
         x = nn.functional.conv2d(pixels, embed.weight, embed.bias, stride=_STRIDE)
         x = x.permute(0, 2, 3, 1) + self._position[tiles]  # [M, t, t, C]
@@ -129,7 +129,7 @@ class HieraTokens:
         per_tile = self._units**2 * k.shape[1]
         if number not in cache.layers:
             cache.layers[number] = KeyValues(self._num_tiles * per_tile, k)
-        tiles = torch.from_numpy(own).to(k.device, torch.long)
+        tiles = as_index(own, k.device)
         slots = tiles[:, None] * per_tile + torch.arange(per_tile, device=k.device)
         cache.layers[number].write(slots.flatten(), k.flatten(0, 1), v.flatten(0, 1))
         return cache.layers[number]

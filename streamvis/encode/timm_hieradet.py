@@ -14,7 +14,7 @@ import torch
 from timm.models.hieradet_sam2 import HieraDet, HieraPatchEmbed, MultiScaleBlock
 from torch import Tensor, nn
 
-from streamvis.encode.feature_map import split_rows
+from streamvis.encode.feature_map import as_index, split_rows
 from streamvis.encode.timm_tokens import Geometry, Grouped, KeyValues, TokenCache
 
 _STRIDE = 4  # px a token, at first
@@ -48,7 +48,7 @@ class HieraDetTokens:
         """Normalised tiles with their halo [M, 3, T + 3, T + 3], and which tiles of which camera
         they are -> the stages' results by stride, [M, t, t, C] each."""
         counts = [len(own) for own in index]
-        tiles = torch.cat([torch.from_numpy(own) for own in index]).to(pixels.device, torch.long)
+        tiles = torch.cat([as_index(own, pixels.device) for own in index])
         x = nn.functional.conv2d(
             pixels, self._embed.weight, self._embed.bias, stride=_STRIDE
         ).permute(0, 2, 3, 1)  # [M, 3, T + 3, T + 3] -> [M, t, t, C]

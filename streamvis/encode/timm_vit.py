@@ -15,7 +15,7 @@ from timm.layers.attention import Attention
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
-from streamvis.encode.feature_map import split_rows
+from streamvis.encode.feature_map import as_index, split_rows
 from streamvis.encode.timm_tokens import KeyValues, TokenCache, attend
 
 
@@ -41,7 +41,7 @@ class VitTokens:
         tokens [M, t, t, C], and each camera's prefix [P, C]."""
         network, P = self._network, self._num_prefix
         counts = [len(own) * self._side**2 for own in index]
-        tiles = torch.cat([torch.from_numpy(own) for own in index]).to(pixels.device, torch.long)
+        tiles = torch.cat([as_index(own, pixels.device) for own in index])
         x = network.patch_embed(pixels) + self._position[tiles]  # [M, t, t, C]
         own_rows = split_rows(x.flatten(0, 2), counts)
         x = torch.cat([part for rows in own_rows for part in (self._prefix, rows)])
@@ -96,7 +96,7 @@ class VitTokens:
     def _slots(self, own: Any, device: torch.device) -> Tensor:
         """The prefix first, then tile by tile: attention does not care about the order of keys."""
         n, P = self._side**2, self._num_prefix
-        tiles = torch.from_numpy(own).to(device, torch.long)
+        tiles = as_index(own, device)
         tokens = P + tiles[:, None] * n + torch.arange(n, device=device)
         return torch.cat([torch.arange(P, device=device), tokens.flatten()])
 

@@ -117,3 +117,15 @@ def test_training_may_begin_with_the_bundled_weights() -> None:
     fresh = network.start_from(load_bundle())
     assert not [name for name in fresh if name.startswith("encoder.")]
     assert any(name.startswith("head.") for name in fresh)
+
+
+def test_training_and_inference_say_the_same(weights: Path) -> None:
+    model = Model(weights)
+    camera = Camera(model.encoder)
+    found = model.encoder.encode_changed([camera.every_tile()])
+    network = Network(LATE).eval()
+    network.start_from(load_bundle(weights))
+    with torch.inference_mode():
+        want, _, presence = network(picture_of(camera))
+    assert relative_error(model.detector.look(found)[0], want) <= 1e-4
+    assert presence.shape == (1, 80)
