@@ -172,8 +172,8 @@ class TilePlan:
     kind: PacketKind
     index: NDArray[np.int32]  # [K] row-major tile numbers, ascending, unique
     motion: NDArray[np.int16]  # [M, 2] (x, y) in 1/4 encoder px; M = rows * cols, or 0 if none
-    score: NDArray[np.float32]  # [M] change score, grey levels
-    age: NDArray[np.int32]  # [M] frames since each tile was last encoded
+    score: NDArray[np.float32]  # [M] from 1 on a tile must travel: change / threshold, or overdue
+    age: NDArray[np.int32]  # [M] frames since each tile was encoded, if it does not travel now
 
     def __post_init__(self) -> None:
         count = self.num_tiles
@@ -240,6 +240,7 @@ class Feedback:
         default_factory=lambda: np.zeros((0, 4), np.float32)
     )
     canary_error: float = 0.0  # 1 - cosine of refreshed tokens, worst of the last frame
+    service_ns: int = 0  # what the packet's batch took to encode and detect; 0 when not known
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, np.float32, (None, 4))

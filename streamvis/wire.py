@@ -724,6 +724,7 @@ def encode_feedback(feedback: Feedback) -> list[Part]:
         "credit": feedback.credit,
         "need_i": feedback.need_i,
         "canary_error": float(feedback.canary_error),
+        "service_ns": feedback.service_ns,
     }
     return _pack(header, {"boxes": feedback.boxes})
 
@@ -740,6 +741,8 @@ def decode_feedback(parts: Parts) -> Feedback:
             need_i=header.flag("need_i"),
             boxes=_array(arrays, "boxes"),
             canary_error=header.number("canary_error"),
+            # Absent in 1.0.
+            service_ns=header.integer("service_ns", at_least=0) if "service_ns" in header else 0,
         )
 
 
