@@ -30,6 +30,9 @@ class EncoderConfig(ConfigModel):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of the process that hosts the encoder; None: all cores."""
 
+    min_worth: float = Field(default=0.0, ge=0, lt=1)
+    """sv_tiny: tiles less likely than this to hold something take the cheap path; 0: none does."""
+
     @property
     def tile_px(self) -> int:
         return TILE_PX

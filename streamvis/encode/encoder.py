@@ -26,24 +26,13 @@ class Cache(Protocol):
 
 
 @dataclass(frozen=True)
-class TileFeatures:
-    """What an encoder with late context says: of the tiles that were computed, and of pictures."""
-
-    pyramid: dict[int, Tensor]  # stride 8, 16, 32 -> [M, P, t, t]
-    grid: tuple[int, int, int]  # (B, rows, cols)
-    context: Tensor  # [B, C, h, w] at stride 32
-    caches: tuple[Cache, ...] = ()  # of each picture; none: all tiles were computed, in order
-    index: tuple[Tensor, ...] = ()  # int64 [K] which tiles of each picture; M is their sum
-
-
-@dataclass(frozen=True)
 class Features:
     """What an encoder says about B pictures; tensors stay on the encoder's device."""
 
     pyramid: dict[int, Tensor]  # stride 8, 16, 32 -> [B, C, h, w], the encoder's dtype
     embedding: Tensor  # float32 [B, D], L2 norm 1; D = 0 from the encoder `none`
     canary_error: tuple[float, ...] = ()  # per picture, see Feedback; empty: not measured
-    tiles: TileFeatures | None = None  # from late context, which has no pyramid
+    context: Tensor | None = None  # [B, C, h, w] at stride 32, from sv_tiny: its pyramid lacks it
 
 
 @dataclass(frozen=True)
@@ -123,9 +112,9 @@ def build_encoder(config: EncoderConfig) -> Encoder:
         return TimmEncoder(config, device, dtype)
     if config.name == NONE:
         return NoEncoder(config)
-    from streamvis.encode.sv_tiny_encoder import build_sv_tiny
+    from streamvis.encode.sv_tiny_encoder import SvTinyEncoder
 
-    return build_sv_tiny(config, device, dtype)
+    return SvTinyEncoder(config, device, dtype)
 
 
 def choose_device(name: str) -> torch.device:

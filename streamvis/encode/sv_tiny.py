@@ -1,20 +1,20 @@
 """sv_tiny: an encoder made so that most of its work depends on one tile only.
 
-    B batch   M tiles = B * rows * cols   T tile side, px   C channels   D embedding size
-    H, W picture   h, w feature map at the stride named beside it
+    B batch   M tiles = B * rows * cols   T tile side, px   t = T / stride   C, P channels
+    D embedding size   H, W picture, px   h, w feature map at the stride named beside it
 
-    local     convolutions at strides 2 to 16, padded inside the tile; the tile is the batch
-              axis, so a tile's features never depend on its neighbours: >= 80 % of the FLOPs
-    context   always dense and light: two depthwise blocks at stride 16, attention at stride 32
-    neck      pyramid[s] = local features at s + context from above
+    tile      patches, convolutions at strides 4 to 16 and a pyramid, all padded inside the tile;
+              the tile is the batch axis, so its features never depend on its neighbours
+    glance    a cheap guess at the tile's stride-32 cells, and whether more is worth its price
+    context   always dense, and small: depthwise mixing of the stride-32 cells of the picture
 
 Running `local` on the changed tiles and `context` on everything equals the dense model exactly.
+Its sizes were chosen by measured latency, see docs/model.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -24,21 +24,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from streamvis.encode.packed import PackedConv
 
 STRIDES = (8, 16, 32)
-_WRITTEN_OUT = 512  # tokens
+_PATCH_PX = 4
 
 
 @dataclass(frozen=True)
 class SvTinyArch:
-    """Multiples of 32 channels suit the bf16 kernels: measured 0.95 against 0.7 TFLOP/s."""
+    """Multiples of 32 channels suit the bf16 kernels."""
 
     tile_px: int = 64
-    channels: tuple[int, int, int, int] = (32, 64, 96, 192)  # at strides 2, 4, 8, 16
+    channels: tuple[int, int, int] = (64, 64, 128)  # at strides 4, 8, 16 (and 32)
     depths: tuple[int, int] = (2, 2)  # residual blocks at strides 8, 16
-    num_mixers: int = 2  # at stride 16
-    num_attentions: int = 3  # at stride 32
-    pyramid_channels: int = 96
+    num_mixers: int = 3  # at stride 32
+    pyramid_channels: int = 64
     embedding: int = 256
-    context: Literal["early", "late"] = "early"  # before the neck, or after the head's towers
 
 
 class ConvNorm(nn.Module):
@@ -114,132 +112,114 @@ class Mixer(nn.Module):
         return out
 
 
-class Attention(nn.Module):
-    """Pre-norm global attention and MLP over a feature map's cells."""
-
-    def __init__(self, channels: int, head_channels: int = 32) -> None:
-        super().__init__()
-        self.num_heads = channels // head_channels
-        self.norm1 = nn.LayerNorm(channels)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.out = nn.Linear(channels, channels)
-        self.norm2 = nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, 2 * channels), nn.ReLU(), nn.Linear(2 * channels, channels)
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        B, N, C = x.shape  # N tokens
-        qkv = self.qkv(self.norm1(x)).view(B, N, 3, self.num_heads, -1)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, N, C / heads]
-        x = x + self.out(_attend(q, k, v).transpose(1, 2).reshape(B, N, C))
-        out: Tensor = x + self.mlp(self.norm2(x))
-        return out
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k / sqrt(d)) v over [B, heads, N, d]. Measured on a CPU in bf16 at N = 240: written
-    out 0.41 ms, fused 0.62 ms; the fused kernel pays where the N x N matrix leaves the cache."""
-    B, heads, N, d = q.shape
-    if q.device.type != "cpu" or N > _WRITTEN_OUT or torch.is_grad_enabled():
-        return F.scaled_dot_product_attention(q, k, v)
-    q, k, v = (x.reshape(B * heads, N, d) for x in (q, k, v))
-    weights = torch.bmm(q * d**-0.5, k.transpose(1, 2)).softmax(-1)
-    return torch.bmm(weights, v).view(B, heads, N, d)
-
-
-class Local(nn.Module):
-    """The stages that see one tile: [M, 3, T, T] -> strides 8 and 16."""
+class Glance(nn.Module):
+    """The cheap path: [M, C, T/4, T/4] -> cells at stride 32 [M, C, t, t], worth [M]."""
 
     def __init__(self, arch: SvTinyArch) -> None:
         super().__init__()
-        c2, c4, c8, c16 = arch.channels
+        c4, c8, c16 = arch.channels
+        self.squeeze = ConvNorm(c4, c8, 4, stride=4)
+        self.down = ConvNorm(c8, c16, 2, stride=2)
+        self.score = nn.Linear(c16, 1)
+        nn.init.constant_(self.score.bias, 2.0)  # until it has learned, every tile is worth it
+
+    def forward(self, x4: Tensor) -> tuple[Tensor, Tensor]:
+        x32 = self.down(self.squeeze(x4))
+        return x32, self.score(x32.amax((2, 3))).squeeze(1).float()
+
+
+class Tower(nn.Module):
+    """A level's last layers inside the tile; their ReLU waits for the context."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            ConvNorm(channels, channels, 3, groups=channels, relu=False),
+            ConvNorm(channels, 2 * channels, 1),
+            ConvNorm(2 * channels, 2 * channels, 1, groups=2, relu=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[M, P, t, t] -> [M, 2P, t, t]"""
+        out: Tensor = self.layers(x)
+        return out
+
+
+class Local(nn.Module):
+    """The costly path: x4 [M, C, T/4, T/4] -> what the tile says of itself, at every stride."""
+
+    def __init__(self, arch: SvTinyArch) -> None:
+        super().__init__()
+        c4, c8, c16 = arch.channels
         n8, n16 = arch.depths
-        self.stem = nn.Sequential(ConvNorm(3, c2, stride=2), ConvNorm(c2, c4, stride=2))
+        out = arch.pyramid_channels
         self.stage8 = nn.Sequential(ConvNorm(c4, c8, stride=2), *(Residual(c8) for _ in range(n8)))
         self.stage16 = nn.Sequential(
             ConvNorm(c8, c16, stride=2), *(Residual(c16) for _ in range(n16))
         )
-
-    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        x8 = self.stage8(self.stem(tiles))  # [M, C, T/8, T/8]
-        return x8, self.stage16(x8)  # [M, C, T/16, T/16]
-
-
-class Context(nn.Module):
-    """What is always dense: stride 16 -> strides 16 and 32, and the frame's embedding."""
-
-    def __init__(self, arch: SvTinyArch) -> None:
-        super().__init__()
-        channels = arch.channels[3]
-        self.mixers = nn.Sequential(*(Mixer(channels) for _ in range(arch.num_mixers)))
-        self.down = ConvNorm(channels, channels, 2, stride=2)
-        # A depthwise convolution tells tokens where they are, at any picture size.
-        self.position = ConvNorm(channels, channels, 3, groups=channels, relu=False)
-        self.attentions = nn.Sequential(*(Attention(channels) for _ in range(arch.num_attentions)))
-        self.norm = nn.LayerNorm(channels)
-        self.embed = nn.Linear(channels, arch.embedding)
-
-    def forward(self, x16: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x16 = self.mixers(x16)
-        x32 = self.down(x16)
-        x32 = x32 + self.position(x32)
-        B, C, h, w = x32.shape
-        tokens = x32.flatten(2).transpose(1, 2)  # [B, C, h, w] -> [B, h * w, C]
-        tokens = self.norm(self.attentions(tokens))
-        embedding = F.normalize(self.embed(tokens.mean(1)).float(), dim=-1)  # [B, D]
-        return x16, tokens.transpose(1, 2).view(B, C, h, w), embedding
-
-
-class Neck(nn.Module):
-    """Adds the context, upsampled, to the local features of each stride."""
-
-    def __init__(self, arch: SvTinyArch) -> None:
-        super().__init__()
-        _, _, c8, c16 = arch.channels
-        out = arch.pyramid_channels
+        self.down = ConvNorm(c16, c16, 2, stride=2)
         self.from8 = ConvNorm(c8, out, 1, relu=False)
         self.from16 = ConvNorm(c16, out, 1, relu=False)
         self.from32 = ConvNorm(c16, out, 1, relu=False)
+        self.towers = nn.ModuleDict({str(stride): Tower(out) for stride in STRIDES})
 
-    def forward(self, x8: Tensor, x16: Tensor, x32: Tensor) -> dict[int, Tensor]:
+    def forward(self, x4: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """-> pyramid {8, 16, 32: [M, 2P, t, t]}, x32 [M, C, t, t] for the context"""
+        x8 = self.stage8(x4)
+        x16 = self.stage16(x8)
+        x32 = self.down(x16)
         p32 = self.from32(x32)
         p16 = self.from16(x16) + F.interpolate(p32, scale_factor=2.0)
         p8 = self.from8(x8) + F.interpolate(p16, scale_factor=2.0)
-        return {8: F.relu(p8), 16: F.relu(p16), 32: F.relu(p32)}
+        levels = zip(STRIDES, (p8, p16, p32), strict=True)
+        return {stride: self.towers[str(stride)](F.relu(p)) for stride, p in levels}, x32
+
+
+class Context(nn.Module):
+    """What one tile cannot know: stride-32 cells in, the same cells and the embedding out."""
+
+    def __init__(self, arch: SvTinyArch) -> None:
+        super().__init__()
+        channels = arch.channels[-1]
+        self.mixers = nn.Sequential(*(Mixer(channels) for _ in range(arch.num_mixers)))
+        self.whole = nn.Linear(channels, channels)  # what the picture is about, for every cell
+        self.embed = nn.Linear(channels, arch.embedding)
+
+    def forward(self, x32: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, C, h, w] -> [B, C, h, w], embedding [B, D] of L2 norm 1"""
+        x = self.mixers(x32)
+        mean = x.mean((2, 3))
+        embedding = F.normalize(self.embed(mean).float(), dim=-1)
+        return x + self.whole(mean)[..., None, None], embedding
 
 
 class SvTiny(nn.Module):
     def __init__(self, arch: SvTinyArch | None = None) -> None:
         super().__init__()
         self.arch = arch or SvTinyArch()
+        self.stem = ConvNorm(3 * _PATCH_PX**2, self.arch.channels[0], 1)
+        self.glance = Glance(self.arch)
         self.local = Local(self.arch)
         self.context = Context(self.arch)
-        self.neck = Neck(self.arch)
 
-    def forward(self, images: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-        """uint8 [B, H, W, 3] RGB -> pyramid {8, 16, 32: [B, C, h, w]}, embedding [B, D]."""
-        B, H, W, _ = images.shape
-        grid = (B, H // self.arch.tile_px, W // self.arch.tile_px)
-        x8, x16 = self.local(normalize(to_tiles(images, self.arch.tile_px), self.dtype))
-        return self.dense(from_tiles(x8, grid), from_tiles(x16, grid))
-
-    def dense(self, x8: Tensor, x16: Tensor) -> tuple[dict[int, Tensor], Tensor]:
-        """What every frame needs: the local features of whole pictures -> as `forward`."""
-        x16, x32, embedding = self.context(x16)
-        return self.neck(x8, x16, x32), embedding
+    def look(self, patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """uint8 [M, 48, T/4, T/4] -> x4 [M, C, T/4, T/4], glance x32 [M, C, t, t], worth [M]"""
+        x4 = self.stem(normalize(patches, self.dtype))
+        return x4, *self.glance(x4)
 
     @property
     def dtype(self) -> torch.dtype:
         return self.context.embed.weight.dtype
 
 
-def to_tiles(images: Tensor, tile_px: int) -> Tensor:
-    """[B, H, W, 3] -> [M, 3, T, T] in channels-last memory."""
-    B, H, W, C = images.shape
-    T = tile_px
-    x = images.view(B, H // T, T, W // T, T, C).transpose(2, 3)  # [B, rows, cols, T, T, C]
-    return x.reshape(-1, T, T, C).permute(0, 3, 1, 2)
+def to_patches(images: Tensor, tile_px: int) -> Tensor:
+    """[B, H, W, 3] -> the 4x4 px patches of each tile, [M, 48, T/4, T/4] in channels-last memory.
+    Of cut tiles, [M, T, T, 3], the same."""
+    B, H, W, _ = images.shape
+    T, s = tile_px, tile_px // _PATCH_PX
+    x = images.reshape(B, H // T, s, _PATCH_PX, W // T, s, _PATCH_PX * 3)
+    x = x.permute(0, 1, 4, 2, 5, 3, 6)  # [B, rows, cols, s, s, 4, 12]
+    return x.reshape(-1, s, s, 3 * _PATCH_PX**2).permute(0, 3, 1, 2)
 
 
 def from_tiles(x: Tensor, grid: tuple[int, int, int]) -> Tensor:

@@ -1,4 +1,7 @@
-"""The bundled encoder, ready to run: weights loaded, norms folded, in the fast layout."""
+"""The bundled encoder, ready to run: weights loaded, norms folded, in the fast layout.
+
+B pictures   M tiles   C channels   t a tile's side in cells   T tile side, px
+"""
 
 from __future__ import annotations
 
@@ -11,48 +14,103 @@ from torch import Tensor
 
 from streamvis.encode import packed
 from streamvis.encode.config import EncoderConfig
-from streamvis.encode.encoder import Features, TileFeatures, TileUpdate
-from streamvis.encode.feature_map import FeatureMap, as_index, split_rows
-from streamvis.encode.sv_tiny import SvTiny, fold_norms, normalize, pack_convolutions
-from streamvis.encode.sv_tiny_cache import LOCAL_STRIDES, SvTinyCache
-from streamvis.encode.sv_tiny_late import SvTinyLate
-from streamvis.encode.weights import Bundle, load_bundle
+from streamvis.encode.encoder import Features, TileUpdate
+from streamvis.encode.feature_map import FeatureMap, split_rows
+from streamvis.encode.sv_tiny import (
+    STRIDES,
+    SvTiny,
+    fold_norms,
+    from_tiles,
+    pack_convolutions,
+    to_patches,
+)
+from streamvis.encode.sv_tiny_cache import SvTinyCache
+from streamvis.encode.weights import load_bundle
 from streamvis.types import ModelId
 
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 
-class _SvTiny:
-    """What both structures share: the bundle and the caches."""
-
-    def __init__(
-        self, bundle: Bundle, config: EncoderConfig, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        self.bundle = bundle
-        self.model: ModelId = bundle.model
+class SvTinyEncoder:
+    def __init__(self, config: EncoderConfig, device: torch.device, dtype: torch.dtype) -> None:
+        self.bundle = load_bundle(config.weights)
+        self.model: ModelId = self.bundle.model
         self.input_size = config.input_size
-        self.tile_px = bundle.manifest.arch.tile_px
+        self.tile_px = self.bundle.manifest.arch.tile_px
         self.device = device
         self.dtype = dtype
+        self._min_worth = config.min_worth
+        network = SvTiny(self.bundle.manifest.arch)
+        self.bundle.load_into(network, "encoder")
+        self._network = for_inference(network, device, dtype)
+
+    @torch.inference_mode()
+    def encode_full(self, images: Tensor) -> Features:
+        images = images.to(self.device, non_blocking=True)
+        pyramid, x32 = self._encode(to_patches(images, self.tile_px))
+        grid = (len(images), *self._grid)
+        whole = {stride: from_tiles(x, grid) for stride, x in pyramid.items()}
+        context, embedding = self._network.context(from_tiles(x32, grid))
+        return Features(whole, embedding, context=context)
+
+    def new_cache(self) -> SvTinyCache:
+        arch = self._network.arch
+        pyramid = {stride: self._new_map(stride, 2 * arch.pyramid_channels) for stride in STRIDES}
+        return SvTinyCache(self.model, pyramid, self._new_map(32, arch.channels[-1]))
+
+    @torch.inference_mode()
+    def encode_changed(self, updates: Sequence[TileUpdate]) -> Features:
+        """Equals `encode_full` of the canvases: all but the context sees one tile only."""
+        caches = [self._check(update) for update in updates]
+        canaries = self._update(updates, caches)
+        pyramid = {s: as_pictures([cache.pyramid[s].values for cache in caches]) for s in STRIDES}
+        x32 = as_pictures([cache.x32.values for cache in caches])
+        context, embedding = self._network.context(x32)
+        return Features(pyramid, embedding, canaries, context)
+
+    def _update(
+        self, updates: Sequence[TileUpdate], caches: Sequence[SvTinyCache]
+    ) -> tuple[float, ...]:
+        """Encode the changed tiles of all cameras at once, and bring the caches up to date."""
+        counts = [len(update.plan.index) for update in updates]
+        if not sum(counts):
+            return (0.0,) * len(updates)
+        tiles = torch.from_numpy(np.concatenate([update.tiles for update in updates]))
+        pyramid, x32 = self._encode(to_patches(tiles.to(self.device), self.tile_px))
+        shares = {stride: split_rows(x, counts) for stride, x in pyramid.items()}
+        return tuple(
+            cache.update(update.plan, {s: shares[s][i] for s in STRIDES}, own)
+            for i, (cache, update, own) in enumerate(
+                zip(caches, updates, split_rows(x32, counts), strict=True)
+            )
+        )
+
+    def _encode(self, patches: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """[M, 48, T/4, T/4] -> pyramid {8, 16, 32: [M, 2P, t, t]}, x32 [M, C, t, t]. A tile of
+        little worth says nothing of itself but a glance for the context."""
+        x4, x32, worth = self._network.look(patches)
+        chosen = (worth.sigmoid() >= self._min_worth).nonzero().squeeze(1)
+        if len(chosen) == len(x4):
+            return self._network.local(x4)  # type: ignore[no-any-return]
+        if not len(chosen):
+            return self._nothing(len(x4)), x32
+        pyramid, own = self._network.local(x4[chosen])
+        x32[chosen] = own
+        return {stride: _spread(x, chosen, len(x4)) for stride, x in pyramid.items()}, x32
+
+    def _nothing(self, count: int) -> dict[int, Tensor]:
+        channels, T = 2 * self._network.arch.pyramid_channels, self.tile_px
+        return {s: torch.zeros(count, channels, T // s, T // s, dtype=self.dtype) for s in STRIDES}
 
     @property
-    def grid(self) -> tuple[int, int]:
+    def _grid(self) -> tuple[int, int]:
         """(rows, cols)"""
         width, height = self.input_size
         return height // self.tile_px, width // self.tile_px
 
-    def _new_cache(self, channels_at: dict[int, int]) -> SvTinyCache:
-        rows, cols = self.grid
-        maps = [
-            FeatureMap(rows, cols, self.tile_px // stride, channels, self.dtype, self.device)
-            for stride, channels in channels_at.items()
-        ]
-        return SvTinyCache(self.model, maps)
-
-    def _pixels(self, updates: Sequence[TileUpdate]) -> Tensor:
-        """The changed tiles of all cameras: uint8 [M, 3, T, T] in channels-last memory."""
-        tiles = np.concatenate([update.tiles for update in updates])  # [M, T, T, 3]
-        return torch.from_numpy(tiles).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+    def _new_map(self, stride: int, channels: int) -> FeatureMap:
+        side = self.tile_px // stride
+        return FeatureMap(*self._grid, side, channels, self.dtype, self.device)
 
     def _check(self, update: TileUpdate) -> SvTinyCache:
         cache = update.cache
@@ -63,100 +121,12 @@ class _SvTiny:
         return cache
 
 
-class SvTinyEncoder(_SvTiny):
-    """Early context: the local stages are reused, context and neck are always dense."""
-
-    def __init__(
-        self, bundle: Bundle, config: EncoderConfig, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        super().__init__(bundle, config, device, dtype)
-        network = SvTiny(bundle.manifest.arch)
-        bundle.load_into(network, "encoder")
-        self._network = for_inference(network, device, dtype)
-
-    @torch.inference_mode()
-    def encode_full(self, images: Tensor) -> Features:
-        pyramid, embedding = self._network(images.to(self.device, non_blocking=True))
-        return Features(pyramid, embedding)
-
-    def new_cache(self) -> SvTinyCache:
-        channels = self._network.arch.channels[2:]
-        return self._new_cache(dict(zip(LOCAL_STRIDES, channels, strict=True)))
-
-    @torch.inference_mode()
-    def encode_changed(self, updates: Sequence[TileUpdate]) -> Features:
-        """Equals `encode_full` of the canvases: the local stages see one tile only, and the rest
-        is always dense."""
-        caches = [self._check(update) for update in updates]
-        canaries = self._update(updates, caches)
-        maps = zip(*([m.values for m in cache.maps] for cache in caches), strict=True)
-        x8, x16 = (as_pictures(values) for values in maps)
-        pyramid, embedding = self._network.dense(x8, x16)
-        return Features(pyramid, embedding, canaries)
-
-    def _update(
-        self, updates: Sequence[TileUpdate], caches: Sequence[SvTinyCache]
-    ) -> tuple[float, ...]:
-        """Encode the changed tiles of all cameras at once, and bring the caches up to date."""
-        counts = [len(update.plan.index) for update in updates]
-        if not sum(counts):
-            return (0.0,) * len(updates)
-        pixels = normalize(self._pixels(updates), self.dtype)
-        features = [split_rows(x, counts) for x in self._network.local(pixels)]
-        return tuple(
-            cache.update(update.plan, own) if len(update.plan.index) else 0.0
-            for cache, update, *own in zip(caches, updates, *features, strict=True)
-        )
-
-
-class SvTinyLateEncoder(_SvTiny):
-    """Late context: the neck is reused too, and so are the head's towers, by the detector."""
-
-    def __init__(
-        self, bundle: Bundle, config: EncoderConfig, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        super().__init__(bundle, config, device, dtype)
-        network = SvTinyLate(bundle.manifest.arch)
-        bundle.load_into(network, "encoder")
-        self._network = for_inference(network, device, dtype)
-
-    @torch.inference_mode()
-    def encode_full(self, images: Tensor) -> Features:
-        pyramid, context, embedding = self._network(images.to(self.device, non_blocking=True))
-        grid = (len(images), *self.grid)
-        return Features({}, embedding, tiles=TileFeatures(pyramid, grid, context))
-
-    def new_cache(self) -> SvTinyCache:
-        return self._new_cache({32: self._network.arch.channels[3]})
-
-    @torch.inference_mode()
-    def encode_changed(self, updates: Sequence[TileUpdate]) -> Features:
-        """Equals `encode_full` of the canvases, once the detector put its share together."""
-        caches = tuple(self._check(update) for update in updates)
-        counts = [len(update.plan.index) for update in updates]
-        pyramid: dict[int, Tensor] = {}
-        canaries = [0.0] * len(updates)
-        if sum(counts):
-            pyramid, x32 = self._network.tiles(self._pixels(updates))
-            for i, own in enumerate(split_rows(x32, counts)):
-                if counts[i]:
-                    canaries[i] = caches[i].update(updates[i].plan, [own])
-        context, embedding = self._network.context(
-            as_pictures([cache.maps[0].values for cache in caches])
-        )
-        index = tuple(as_index(update.plan.index, self.device) for update in updates)
-        grid = (len(updates), *self.grid)
-        tiles = TileFeatures(pyramid, grid, context, caches, index)
-        return Features({}, embedding, tuple(canaries), tiles)
-
-
-def build_sv_tiny(
-    config: EncoderConfig, device: torch.device, dtype: torch.dtype
-) -> SvTinyEncoder | SvTinyLateEncoder:
-    """The structure that the weights were trained for."""
-    bundle = load_bundle(config.weights)
-    is_late = bundle.manifest.arch.context == "late"
-    return (SvTinyLateEncoder if is_late else SvTinyEncoder)(bundle, config, device, dtype)
+def _spread(x: Tensor, index: Tensor, count: int) -> Tensor:
+    """Rows of x to their places among `count`, zero elsewhere; channels last."""
+    rows = x.permute(0, 2, 3, 1)
+    out = rows.new_zeros(count, *rows.shape[1:])
+    out[index] = rows
+    return out.permute(0, 3, 1, 2)
 
 
 def as_pictures(maps: Sequence[Tensor]) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from streamvis.config.model import ConfigModel, LocalPath
@@ -30,6 +28,9 @@ class DataConfig(ConfigModel):
     source_weights: dict[str, float] = Field(default_factory=dict)
     """For `coco`: further factors by the image's source."""
 
+    hold_out: float = Field(default=0.0, ge=0, lt=1)
+    """For `coco`: this share of each source, its last pictures by file name, is left out."""
+
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
         given = [place for place in (self.coco, self.drive, self.video) if place is not None]
@@ -54,6 +55,7 @@ class ViewConfig(ConfigModel):
 class LossConfig(ConfigModel):
     box: float = 2.0
     embedding: float = 0.2
+    worth: float = 0.3
     teacher_box_score: float = 0.2
     """The teacher's boxes are learned where it is at least this sure."""
 
@@ -68,12 +70,6 @@ class TrainConfig(ConfigModel):
     data: list[DataConfig] = Field(min_length=1)
     teacher: LocalPath
     """A YOLOX in ONNX: its dense scores stand in for classes without labels."""
-
-    context: Literal["early", "late"] = "early"
-    """Where the model learns of what lies beyond a tile: late leaves more to be reused."""
-
-    start: LocalPath | None = None
-    """Weights to begin with, as far as they fit; None: random ones."""
 
     view: ViewConfig = ViewConfig()
     loss: LossConfig = LossConfig()

@@ -3,61 +3,61 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from streamvis.detect.head import Head
-from streamvis.detect.late_head import LateHead
 from streamvis.detect.onnx_yolox import NUM_COCO
-from streamvis.encode.sv_tiny import SvTiny, SvTinyArch
-from streamvis.encode.sv_tiny_late import SvTinyLate
-from streamvis.encode.weights import Bundle
+from streamvis.encode.sv_tiny import SvTiny, SvTinyArch, from_tiles, to_patches
 from streamvis.types import CLASSES
 
-_LATE_NAMES = {  # what moved when the context became late
-    f"encoder.context.down.{name}": f"encoder.down.{name}"
-    for name in (
-        "conv.weight",
-        *(f"norm.{x}" for x in ("weight", "bias", "running_mean", "running_var")),
-    )
-}
 _PROBE_SCALE = 16.0  # a unit vector's logits would be too small to be sure of anything
+_SKIP_ODDS = 0.5  # of a picture to lose tiles in training
+_MAX_SKIP_WORTH = 0.3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """B pictures, A cells, K classes, M tiles"""
+
+    logits: Tensor  # float32 [B, A, K]
+    xyxy: Tensor  # float32 [B, A, 4] px
+    presence: Tensor  # float32 [B, 80] logits
+    worth: Tensor  # float32 [B, rows, cols] logits
 
 
 class Network(nn.Module):
     def __init__(self, arch: SvTinyArch | None = None) -> None:
         super().__init__()
-        self.arch = arch or SvTinyArch()
-        is_late = self.arch.context == "late"
-        self.encoder = SvTinyLate(self.arch) if is_late else SvTiny(self.arch)
-        num_classes = len(CLASSES)
-        self.head = (
-            LateHead(self.arch, num_classes)
-            if is_late
-            else Head(self.arch.pyramid_channels, num_classes)
-        )
+        self.encoder = SvTiny(arch)
+        self.arch = self.encoder.arch
+        self.head = Head(self.arch, len(CLASSES))
         self.probe = nn.Linear(self.arch.embedding, NUM_COCO)  # training only
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """uint8 [B, S, S, 3] -> logits [B, A, K], boxes [B, A, 4], presence logits [B, 80]."""
-        if isinstance(self.encoder, SvTinyLate):
-            pyramid, context, embedding = self.encoder(images)
-            sides = (side // self.arch.tile_px for side in images.shape[1:3])
-            logits, xyxy = self.head(pyramid, context, (len(images), *sides))
-        else:
-            pyramid, embedding = self.encoder(images)
-            logits, xyxy = self.head(pyramid)
-        return logits, xyxy, self.probe(embedding * _PROBE_SCALE).float()
+    def forward(self, images: Tensor) -> Answer:
+        """uint8 [B, S, S, 3]. In training some pictures lose tiles that seem of little worth."""
+        B, H, W, _ = images.shape
+        grid = (B, H // self.arch.tile_px, W // self.arch.tile_px)
+        x4, glance, worth = self.encoder.look(to_patches(images, self.arch.tile_px))
+        pyramid, x32 = self.encoder.local(x4)
+        if self.training:
+            skip = _choose(worth.detach().view(B, -1)).view(-1, 1, 1, 1)
+            x32 = torch.where(skip, glance, x32)
+            pyramid = {stride: x * ~skip for stride, x in pyramid.items()}
+        context, embedding = self.encoder.context(from_tiles(x32, grid))
+        whole = {stride: from_tiles(x, grid) for stride, x in pyramid.items()}
+        logits, xyxy = self.head(whole, context)
+        presence = self.probe(embedding * _PROBE_SCALE).float()
+        return Answer(logits, xyxy, presence, worth.view(grid))
 
-    def start_from(self, bundle: Bundle) -> list[str]:
-        """Take over the tensors that have the same place and shape; returns the names of those
-        that begin anew."""
-        theirs = {_LATE_NAMES.get(name, name): x for name, x in bundle.tensors.items()}
-        own = {name: x for name, x in self.state_dict().items() if x.is_floating_point()}
-        fits = {k: theirs[k] for k, x in own.items() if k in theirs and theirs[k].shape == x.shape}
-        self.load_state_dict(fits, strict=False)
-        return sorted(own.keys() - fits.keys())
+
+def _choose(worth: Tensor) -> Tensor:
+    """Which tiles to do without: logits [B, tiles] -> bool [B, tiles]"""
+    B = len(worth)
+    limit = torch.rand(B, 1).square() * _MAX_SKIP_WORTH * (torch.rand(B, 1) < _SKIP_ODDS)
+    return worth.sigmoid() < limit
 
 
 class MovingAverage:

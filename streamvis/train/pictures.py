@@ -48,7 +48,7 @@ def _load(entry: DataConfig) -> Iterator[Picture]:
 def _load_coco(folder: Path, entry: DataConfig) -> Iterator[Picture]:
     data = _read_json(folder / "annotations.json")
     boxes = _by_image(data)
-    for image in data["images"]:
+    for image in split(data["images"], entry.hold_out)[0]:
         bgr = cv2.imread(str(folder / "images" / image["file_name"]))
         if bgr is None:
             raise ConfigError(f"{folder}: cannot read images/{image['file_name']}")
@@ -57,6 +57,22 @@ def _load_coco(folder: Path, entry: DataConfig) -> Iterator[Picture]:
         bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         rgb: Any = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
         yield _picture(rgb, scale, boxes[image["id"]], image["labelled"], weight)
+
+
+def split(
+    images: Sequence[dict[str, Any]], hold_out: float
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The images to train on, and the last of each source: what was taken one after the other
+    lies on one side."""
+    by_source: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for image in sorted(images, key=lambda image: str(image["file_name"])):
+        by_source[image["source"]].append(image)
+    kept, held = [], []
+    for group in by_source.values():
+        count = len(group) - round(len(group) * hold_out)
+        kept += group[:count]
+        held += group[count:]
+    return kept, held
 
 
 def _load_drive(folder: Path, entry: DataConfig) -> Iterator[Picture]:

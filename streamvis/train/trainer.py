@@ -12,10 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from streamvis.encode.sv_tiny import SvTinyArch
-from streamvis.encode.weights import load_bundle
 from streamvis.errors import ConfigError, OutputError, WeightsError
 from streamvis.train.batches import Batch, load_batches
 from streamvis.train.config import TrainConfig
@@ -35,10 +32,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         self._config = config
-        self._network = Network(SvTinyArch(context=config.context))
-        if config.start is not None:
-            self._network.start_from(load_bundle(config.start))
-        self._network.to(memory_format=torch.channels_last)
+        self._network = Network().to(memory_format=torch.channels_last)
         self._average = MovingAverage(self._network, config.ema_decay)
         self._optimizer = _make_optimizer(self._network, config)
         self.views = 0  # seen so far
@@ -52,8 +46,7 @@ class Trainer:
         saved = started = time.monotonic()
         first_view = self.views
         for batch in load_batches(pictures, self._config, self.views):
-            # Fused attention's backward is 4x slower than the plain one on CPUs.
-            with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            with torch.autocast("cpu", torch.bfloat16):
                 losses = self.step(batch)
             now = time.monotonic()
             if (self.views // self._config.batch) % self._config.log_every == 0:
@@ -68,9 +61,9 @@ class Trainer:
     def step(self, batch: Batch) -> Losses:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.views, self._config)
-        logits, xyxy, presence = self._network(batch.images)
-        targets = make_targets(batch, logits.sigmoid(), xyxy, self._config.loss)
-        losses = compute_losses(logits, xyxy, presence, targets, batch)
+        answer = self._network(batch.images)
+        targets = make_targets(batch, answer.logits.sigmoid(), answer.xyxy, self._config.loss)
+        losses = compute_losses(answer, targets, batch)
         self._optimizer.zero_grad()
         losses.total(self._config.loss).backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._network.parameters(), _MAX_GRADIENT_NORM)
@@ -121,6 +114,7 @@ class Trainer:
             "score": round(losses.score.item(), 4),
             "box": round(losses.box.item(), 4),
             "embedding": round(losses.embedding.item(), 4),
+            "worth": round(losses.worth.item(), 4),
             "learning_rate": round(learning_rate(self.views, self._config), 7),
             "views_per_s": round(views_per_s, 1),
         }
