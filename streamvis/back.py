@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from streamvis.detect.config import DetectorConfig
 from streamvis.detect.detector import Detector, build_detector
 from streamvis.encode.config import NONE, EncoderConfig
 from streamvis.encode.encoder import Cache, Encoder, TileUpdate, build_encoder, stack_pictures
+from streamvis.encode.tokenizer import TokenReader
 from streamvis.tiling.canvas import Canvas
 from streamvis.tiling.grid import TileGrid
 from streamvis.tiling.plan import count_tiles, every_tile
@@ -26,6 +27,7 @@ from streamvis.types import (
     Ledger,
     ModelId,
     TilePacket,
+    Tokens,
 )
 
 _SURE = 0.3  # a camera's front attends to objects at least so sure: an evaluation keeps all
@@ -38,6 +40,7 @@ class _Answer:
     embedding: np.ndarray  # float32 [D]
     detections: Detections  # boxes in encoder px
     canary_error: float
+    tokens: Tokens | None  # boxes in encoder px
 
 
 @dataclass
@@ -56,10 +59,16 @@ class PerceptionBack:
     """Encodes, detects and tracks for the cameras pinned to one worker."""
 
     def __init__(
-        self, encoder: Encoder, detector: Detector, tracker: TrackerConfig, epoch: str
+        self,
+        encoder: Encoder,
+        detector: Detector,
+        tracker: TrackerConfig,
+        epoch: str,
+        tokens: TokenReader | None = None,
     ) -> None:
         self._encoder = encoder
         self._detector = detector
+        self._tokens = tokens
         self._tracker_config = tracker
         self._epoch = epoch
         self._grid = TileGrid.over(*encoder.input_size, encoder.tile_px)
@@ -107,7 +116,8 @@ class PerceptionBack:
         t_encoded_ns = time.monotonic_ns()
         found = self._detector.detect(stack_pictures(updates), features)
         canaries = features.canary_error or (0.0,) * len(packets)
-        for packet, *answer in zip(packets, embeddings, found, canaries, strict=True):
+        tokens = self._tokens.read(features) if self._tokens else [None] * len(packets)
+        for packet, *answer in zip(packets, embeddings, found, canaries, tokens, strict=True):
             self._state(packet).answer = _Answer(*answer)
         return t_encoded_ns
 
@@ -124,7 +134,10 @@ class PerceptionBack:
         libraries prepare at their first call. Leaves no trace."""
         height, width, _ = self._grid.picture_shape
         images = torch.full((num_pictures, height, width, 3), LETTERBOX_FILL, dtype=torch.uint8)
-        self._detector.detect(images, self._encoder.encode_full(images))
+        features = self._encoder.encode_full(images)
+        self._detector.detect(images, features)
+        if self._tokens:
+            self._tokens.read(features)
         plan = every_tile(self._grid)
         tiles = self._grid.cut(images[0].numpy(), plan.index)
         self._encoder.encode_changed(
@@ -162,6 +175,9 @@ class PerceptionBack:
         assert state.answer is not None, "an I packet came first"
         detections = state.answer.detections
         in_source = detections.with_boxes(packet.letterbox.to_source(detections.xyxy))
+        tokens = state.answer.tokens
+        if tokens is not None:
+            tokens = tokens.with_boxes(packet.letterbox.to_source(tokens.xyxy))
         tracked = state.tracker.update(in_source, _media_time_ns(packet))
         state.published += 1
         return FrameResult(
@@ -181,6 +197,7 @@ class PerceptionBack:
             ledger=_ledger(packet, state),
             is_discont=packet.is_discont,
             is_corrupt=packet.is_corrupt,
+            tokens=tokens,
         )
 
     def _feedback(self, packet: TilePacket, service_ns: int) -> Feedback:
@@ -199,11 +216,17 @@ class PerceptionBack:
 
 
 def build_back(
-    encoder: EncoderConfig, detector: DetectorConfig, tracker: TrackerConfig, epoch: str
+    encoder: EncoderConfig,
+    detector: DetectorConfig,
+    tracker: TrackerConfig,
+    epoch: str,
+    wanted: Collection[str] = (),
 ) -> PerceptionBack:
-    """Load the models; raises WeightsError when a file is missing or does not fit."""
+    """Load the models; raises WeightsError when a file is missing or does not fit. `wanted` are
+    the kinds of messages that are made on demand only."""
     loaded = build_encoder(encoder)
-    return PerceptionBack(loaded, build_detector(detector, loaded), tracker, epoch)
+    tokens = TokenReader(loaded) if "sem" in wanted else None
+    return PerceptionBack(loaded, build_detector(detector, loaded), tracker, epoch, tokens)
 
 
 def _media_time_ns(packet: TilePacket) -> int:

@@ -44,7 +44,9 @@ class Pipeline:
             camera: build_front(config.encoder, config.tiling, (recorded or {}).get(camera))
             for camera in cameras
         }
-        self._back = build_back(config.encoder, config.detector, config.tracker, epoch)
+        self._back = build_back(
+            config.encoder, config.detector, config.tracker, epoch, config.opt_in
+        )
         self._back.warm_up(len(cameras))
         self._outlet = outlet
         self._opt_in = config.opt_in

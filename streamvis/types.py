@@ -291,6 +291,29 @@ class Detections:
 
 
 @dataclass(frozen=True)
+class Tokens:
+    """One picture in S slots. A vector and its code say what a slot stands for, the box where."""
+
+    vectors: NDArray[np.float16]  # [S, D], L2 norm 1
+    codes: NDArray[np.uint16]  # [S] the nearest entry of the model's codebook
+    xyxy: NDArray[np.float32]  # [S, 4] where the slot looks; source pixels in a FrameResult
+    share: NDArray[np.float32]  # [S] of the picture that the slot stands for; sums to 1
+    num_codes: int  # of the codebook
+
+    def __post_init__(self) -> None:
+        count = len(self.codes)
+        _check("vectors", self.vectors, np.float16, (count, None))
+        _check("codes", self.codes, np.uint16, (None,))
+        _check("xyxy", self.xyxy, np.float32, (count, 4))
+        _check("share", self.share, np.float32, (count,))
+        if count and self.codes.max() >= self.num_codes:
+            raise ValueError(f"codes must be below {self.num_codes}, got {self.codes.max()}")
+
+    def with_boxes(self, xyxy: NDArray[np.float32]) -> Tokens:
+        return replace(self, xyxy=xyxy)
+
+
+@dataclass(frozen=True)
 class TileCounts:
     """How a frame's tiles were served."""
 
@@ -347,6 +370,7 @@ class FrameResult:
     ledger: Ledger
     is_discont: bool = False
     is_corrupt: bool = False
+    tokens: Tokens | None = None  # None unless somebody asked for them
 
     def __post_init__(self) -> None:
         _check("embedding", self.embedding, np.float32, (None,))

@@ -44,10 +44,11 @@ from streamvis.types import (
     TileCounts,
     TilePacket,
     TilePlan,
+    Tokens,
 )
 
-VERSION = (1, 1)  # major, minor
-KINDS = ("det", "emb", "img", "vid", "plan", "stat", "sync", "info", "hb")
+VERSION = (1, 2)  # major, minor
+KINDS = ("det", "emb", "sem", "img", "vid", "plan", "stat", "sync", "info", "hb")
 ALL_CAMERAS = "*"  # in the topic of messages about all cameras; no camera can be named so
 
 Part: TypeAlias = bytes | memoryview
@@ -159,7 +160,7 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameMessage(Message):
-    """What `det` and `emb` share: which frame it is, what happened to it on its way."""
+    """What `det`, `emb` and `sem` share: which frame it is, what happened to it on its way."""
 
     frame_index: int
     pts: int
@@ -241,6 +242,34 @@ class EmbMessage(FrameMessage):
             scope=about.text("scope"),
             **_read_frame(header),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemMessage(FrameMessage):
+    """A frame in a few semantic tokens. Opt-in."""
+
+    kind = "sem"
+    tokens: Tokens  # xyxy in source pixels; codes of one model mean nothing to another
+
+    @classmethod
+    def of(cls, result: FrameResult, origin: Origin, seq: int) -> SemMessage:
+        assert result.tokens is not None, "nobody asked the back for tokens"
+        return cls(origin=origin, seq=seq, tokens=result.tokens, **_shared_fields(result))
+
+    def _write(self) -> tuple[Header, Arrays]:
+        tokens = self.tokens
+        return {**_write_frame(self), "num_codes": tokens.num_codes}, {
+            "vectors": tokens.vectors,
+            "codes": tokens.codes,
+            "xyxy": tokens.xyxy,
+            "share": tokens.share,
+        }
+
+    @classmethod
+    def _read(cls, header: _Reader, arrays: Arrays) -> SemMessage:
+        columns = (_array(arrays, name) for name in ("vectors", "codes", "xyxy", "share"))
+        tokens = Tokens(*columns, header.integer("num_codes", at_least=1))
+        return cls(tokens=tokens, **_read_frame(header))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -529,6 +558,7 @@ class Heartbeat(Message):
 AnyMessage: TypeAlias = (
     DetMessage
     | EmbMessage
+    | SemMessage
     | ImgMessage
     | VidMessage
     | PlanMessage
@@ -594,7 +624,7 @@ class Observed:
 
     @property
     def model(self) -> ModelId:
-        """Of a `det` or `emb` message."""
+        """Of a `det`, `emb` or `sem` message."""
         return _read_model(_Reader(self.header).reader("model"))
 
     @property

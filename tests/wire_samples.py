@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from streamvis.types import (
     TileCounts,
     TilePacket,
     TilePlan,
+    Tokens,
 )
 from streamvis.wire import (
     ALL_CAMERAS,
@@ -40,6 +42,7 @@ from streamvis.wire import (
     Origin,
     Part,
     PlanMessage,
+    SemMessage,
     StatMessage,
     SyncMember,
     SyncMessage,
@@ -89,6 +92,16 @@ def make_result(
     )
 
 
+def make_tokens(num_slots: int = 2, size: int = 4) -> Tokens:
+    return Tokens(
+        vectors=np.full((num_slots, size), 0.5, np.float16),
+        codes=np.arange(num_slots, dtype=np.uint16) + 300,
+        xyxy=np.full((num_slots, 4), [0, 16, 640, 352], np.float32),
+        share=np.full(num_slots, 1 / num_slots, np.float32),
+        num_codes=512,
+    )
+
+
 def make_messages() -> dict[str, AnyMessage]:
     """One of each kind."""
     about_all = {"origin": ORIGIN, "camera": ALL_CAMERAS, "seq": 9}
@@ -96,6 +109,7 @@ def make_messages() -> dict[str, AnyMessage]:
     return {
         "det": DetMessage.of(make_result(4), ORIGIN, seq=4),
         "emb": EmbMessage.of(make_result(4), ORIGIN, seq=4),
+        "sem": SemMessage.of(replace(make_result(4), tokens=make_tokens()), ORIGIN, seq=4),
         "img": ImgMessage(
             origin=ORIGIN, camera="front", seq=4, frame_index=4, jpeg=b"\xff\xd8\xff"
         ),

@@ -23,6 +23,7 @@ from streamvis.client import (
     ImgMessage,
     InfoMessage,
     PlanMessage,
+    SemMessage,
     StatMessage,
     Subscriber,
     SyncMessage,
@@ -42,7 +43,7 @@ def tap(
     ] = None,
     camera: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Whole embeddings in the JSON.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Whole vectors in the JSON.")] = False,
     count: Annotated[int | None, typer.Option(min=1, help="End after so many messages.")] = None,
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Fail if nothing comes for so many seconds.")
@@ -76,6 +77,8 @@ def _print_json(message: AnyMessage, full: bool) -> None:
     if isinstance(message, EmbMessage):
         record["dim"] = len(message.embedding)
         record["embedding"] = record["embedding"][: None if full else _SHORT]
+    if isinstance(message, SemMessage) and not full:
+        del record["tokens"]["vectors"]
     print(json.dumps(record), flush=True)
 
 
@@ -116,6 +119,11 @@ def describe(message: AnyMessage) -> Iterable[str]:
             yield from _describe_objects(message)
         case EmbMessage():
             yield f"[{len(message.embedding)}] {message.embedding.dtype} of {message.model.name}"
+        case SemMessage():
+            tokens = message.tokens
+            most = tokens.codes[np.argsort(-tokens.share)][:_MAX_OBJECTS]
+            yield f"{len(tokens.codes)} tokens [{tokens.vectors.shape[1]}], largest: codes"
+            yield ", ".join(map(str, most))
         case ImgMessage():
             yield f"frame {message.frame_index} JPEG {len(message.jpeg) / 1024:.0f} KiB"
         case VidMessage():

@@ -14,6 +14,7 @@ from streamvis.wire import AnyMessage, FrameMessage, Heartbeat, Observed, Parts
 _QUEUE_LENGTH = {
     "det": 64,
     "emb": 16,
+    "sem": 16,
     "img": 4,
     "vid": 64,
     "plan": 64,
@@ -22,7 +23,7 @@ _QUEUE_LENGTH = {
     "info": 4,
     "hb": 16,
 }
-_FRAME_KINDS = ("det", "emb")
+_FRAME_KINDS = ("det", "emb", "sem")
 _FOR_ALL_CAMERAS = ("sync", "info", "hb")
 
 
@@ -88,7 +89,7 @@ class Inbox:
         return message
 
     def health(self, camera: str, now_ns: int | None = None) -> Health:
-        """Needs `det` or `emb` among the kinds: it goes by the results that arrive here."""
+        """Needs `det`, `emb` or `sem` among the kinds: it goes by the results that arrive here."""
         now_ns = monotonic_ns() if now_ns is None else now_ns
         return self._health[camera].check(now_ns, self._heartbeat_ns)
 

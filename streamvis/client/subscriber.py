@@ -37,7 +37,7 @@ class _Subscription:
         """Connect; the pipeline may start later.
 
         address     tcp://HOST:PORT or ipc:///PATH; a pub+bind: pasted from a pipeline file is fine
-        kinds       det, emb, img, vid, plan, stat, sync, info, hb
+        kinds       det, emb, sem, img, vid, plan, stat, sync, info, hb
         cameras     names; all if None
         latest      skip what is superseded: only the newest message of each topic
         max_age_ms  raise Lagging for a result that is older, counted from its ingest

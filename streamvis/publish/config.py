@@ -10,7 +10,7 @@ from streamvis.address import Address
 from streamvis.config.model import ConfigModel, DurationNs
 from streamvis.errors import AddressError
 
-OptInKind = Literal["img", "vid", "plan"]
+OptInKind = Literal["img", "vid", "plan", "sem"]
 
 
 class PublishConfig(ConfigModel):

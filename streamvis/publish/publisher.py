@@ -21,6 +21,7 @@ from streamvis.wire import (
     ImgMessage,
     Origin,
     PlanMessage,
+    SemMessage,
     VidMessage,
 )
 
@@ -73,8 +74,11 @@ class Publisher:
         return self._outlet.num_overflows
 
     def send(self, result: FrameResult) -> None:
-        """Publish one frame's `det` and `emb` messages."""
-        for message in (DetMessage, EmbMessage):
+        """Publish one frame's `det` and `emb` messages, and `sem` if it has tokens."""
+        kinds: tuple[type[DetMessage | EmbMessage | SemMessage], ...] = (DetMessage, EmbMessage)
+        if result.tokens is not None:
+            kinds = (*kinds, SemMessage)
+        for message in kinds:
             seq = self._next_seq(message.kind, result.camera)
             self._send(message.of(result, self.origin, seq))
 

@@ -40,7 +40,11 @@ class WorkerLoop:
             is_lossless=config.clock == "replay",
         )
         self._back: PerceptionBack = build_back(
-            config.encoder, config.detector, config.tracker, self._publisher.epoch
+            config.encoder,
+            config.detector,
+            config.tracker,
+            self._publisher.epoch,
+            config.opt_in,
         )
         self._back.warm_up(-(-len(config.sources) // config.runtime.workers))
         self._link = BackLink(self._tiles_endpoint)
