@@ -1,6 +1,7 @@
 """Weights files: a safetensors bundle of encoder and head, and the manifest beside it.
 
-sv_tiny.safetensors   encoder.*, head.*: matrices in float16, vectors in float32
+sv_tiny.safetensors   encoder.*, head.*, and the optional parts embed.*, tokens.*:
+                      matrices in float16, vectors in float32
 sv_tiny.json          what is in it: hash, architecture, classes, how it was trained
 """
 
@@ -48,6 +49,9 @@ class Bundle:
     @property
     def model(self) -> ModelId:
         return ModelId(self.manifest.name, self.manifest.sha256, self.manifest.classes)
+
+    def has(self, part: str) -> bool:
+        return any(name.startswith(part + ".") for name in self.tensors)
 
     def load_into(self, module: nn.Module, part: str) -> None:
         """Copy the tensors named `part.*` into a module of exactly that shape."""
@@ -97,17 +101,34 @@ def save_bundle(
     path: Path, parts: Mapping[str, nn.Module], arch: SvTinyArch, training: Mapping[str, Any]
 ) -> Manifest:
     """Write the weights and their manifest; float16 halves the file and costs no accuracy."""
-    tensors = {
-        f"{part}.{name}": _compact(tensor)
-        for part, module in parts.items()
-        for name, tensor in module.state_dict().items()
-        if tensor.is_floating_point()
-    }
+    tensors = {k: v for part, module in parts.items() for k, v in _tensors(part, module).items()}
+    return _write(path, tensors, Manifest(sha256="", arch=arch, training=dict(training)))
+
+
+def add_part(
+    bundle: Bundle, part: str, module: nn.Module, training: Mapping[str, Any], path: Path
+) -> Manifest:
+    """Write the bundle with one more part, or another one in its place, to `path`."""
+    tensors = {k: _compact(v) for k, v in bundle.tensors.items() if not k.startswith(part + ".")}
+    told = {**bundle.manifest.training, part: dict(training)}
+    manifest = bundle.manifest.model_copy(update={"training": told})
+    return _write(path, tensors | _tensors(part, module), manifest)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], manifest: Manifest) -> Manifest:
     data = save_tensors(tensors)
-    manifest = Manifest(sha256=hashlib.sha256(data).hexdigest(), arch=arch, training=dict(training))
+    manifest = manifest.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
     path.write_bytes(data)
     path.with_suffix(".json").write_text(manifest.model_dump_json(indent=2) + "\n")
     return manifest
+
+
+def _tensors(part: str, module: nn.Module) -> dict[str, Tensor]:
+    return {
+        f"{part}.{name}": _compact(tensor)
+        for name, tensor in module.state_dict().items()
+        if tensor.is_floating_point()
+    }
 
 
 def _compact(tensor: Tensor) -> Tensor:
