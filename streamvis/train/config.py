@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, model_validator
 
 from streamvis.config.model import ConfigModel, LocalPath
 
@@ -25,8 +27,8 @@ class DataConfig(ConfigModel):
     weight: float = Field(default=1.0, gt=0)
     """How often a picture from here is drawn, relative to the others."""
 
-    source_weights: dict[str, float] = Field(default_factory=dict)
-    """For `coco`: further factors by the image's source."""
+    source_weights: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """For `coco`: further factors by the image's source; 0 leaves it out."""
 
     hold_out: float = Field(default=0.0, ge=0, lt=1)
     """For `coco`: this share of each source, its last pictures by file name, is left out."""
@@ -64,6 +66,7 @@ class LossConfig(ConfigModel):
 
 
 class TrainConfig(ConfigModel):
+    stage: Literal["detect"] = "detect"
     out: LocalPath
     """Folder of the checkpoints and the log."""
 
@@ -86,3 +89,9 @@ class TrainConfig(ConfigModel):
     threads: int = Field(default=2, ge=1)
     checkpoint_every_s: int = Field(default=180, ge=1)
     log_every: int = Field(default=20, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        if self.views < self.batch:
+            raise ValueError(f"views {self.views} is less than one batch of {self.batch}")
+        return self

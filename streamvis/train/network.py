@@ -36,14 +36,15 @@ class Network(nn.Module):
         self.head = Head(self.arch, len(CLASSES))
         self.probe = nn.Linear(self.arch.embedding, NUM_COCO)  # training only
 
-    def forward(self, images: Tensor) -> Answer:
-        """uint8 [B, S, S, 3]. In training some pictures lose tiles that seem of little worth."""
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Answer:
+        """uint8 [B, S, S, 3]. In training some pictures, chosen by the generator, lose tiles that
+        seem of little worth."""
         B, H, W, _ = images.shape
         grid = (B, H // self.arch.tile_px, W // self.arch.tile_px)
         x4, glance, worth = self.encoder.look(to_patches(images, self.arch.tile_px))
         pyramid, x32 = self.encoder.local(x4)
         if self.training:
-            skip = _choose(worth.detach().view(B, -1)).view(-1, 1, 1, 1)
+            skip = _choose(worth.detach().view(B, -1), generator).view(-1, 1, 1, 1)
             x32 = torch.where(skip, glance, x32)
             pyramid = {stride: x * ~skip for stride, x in pyramid.items()}
         context, embedding = self.encoder.context(from_tiles(x32, grid))
@@ -53,11 +54,10 @@ class Network(nn.Module):
         return Answer(logits, xyxy, presence, worth.view(grid))
 
 
-def _choose(worth: Tensor) -> Tensor:
+def _choose(worth: Tensor, generator: torch.Generator | None) -> Tensor:
     """Which tiles to do without: logits [B, tiles] -> bool [B, tiles]"""
-    B = len(worth)
-    limit = torch.rand(B, 1).square() * _MAX_SKIP_WORTH * (torch.rand(B, 1) < _SKIP_ODDS)
-    return worth.sigmoid() < limit
+    share, chance = torch.rand(2, len(worth), 1, generator=generator)
+    return worth.sigmoid() < share.square() * _MAX_SKIP_WORTH * (chance < _SKIP_ODDS)
 
 
 class MovingAverage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -13,7 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from streamvis.encode.sv_tiny import SvTinyArch
 from streamvis.errors import ConfigError, OutputError, WeightsError
+from streamvis.render.output_file import output_error, write_file
 from streamvis.train.batches import Batch, load_batches
 from streamvis.train.config import TrainConfig
 from streamvis.train.export import export_bundle
@@ -24,18 +27,25 @@ from streamvis.train.targets import make_targets
 
 Progress = Callable[[int, dict[str, float]], None]  # views seen, the newest log values
 _MAX_GRADIENT_NORM = 10.0
+_PARTS = {"network", "average", "optimizer", "views"}  # of a checkpoint
 _FINAL_RATE = 0.02  # of the learning rate, at the end of the cosine
+MAX_SKIPPED = 10  # steps in a row without a finite gradient, before the run gives up
 
 
 class Trainer:
-    def __init__(self, config: TrainConfig) -> None:
+    """All that is random depends on the seed and the view's number only, so that a run which was
+    killed at any moment goes on, from its last checkpoint, to the result it would have had."""
+
+    def __init__(self, config: TrainConfig, arch: SvTinyArch | None = None) -> None:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         self._config = config
-        self._network = Network().to(memory_format=torch.channels_last)
+        self._network = Network(arch).to(memory_format=torch.channels_last)
         self._average = MovingAverage(self._network, config.ema_decay)
         self._optimizer = _make_optimizer(self._network, config)
         self.views = 0  # seen so far
+        self.skipped = 0  # steps of the whole run that taught nothing
+        self._skipped_in_a_row = 0
 
     def run(self, progress: Progress) -> Path:
         """Train to the end of the schedule; returns the weights file's path."""
@@ -61,42 +71,74 @@ class Trainer:
     def step(self, batch: Batch) -> Losses:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(self.views, self._config)
-        answer = self._network(batch.images)
+        answer = self._network(batch.images, self._generator())
         targets = make_targets(batch, answer.logits.sigmoid(), answer.xyxy, self._config.loss)
         losses = compute_losses(answer, targets, batch)
+        total = losses.total(self._config.loss)
         self._optimizer.zero_grad()
-        losses.total(self._config.loss).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._network.parameters(), _MAX_GRADIENT_NORM)
-        self._optimizer.step()
+        total.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self._network.parameters(), _MAX_GRADIENT_NORM)
         self.views += len(batch.images)
-        self._average.update(self._network, self.views // self._config.batch)
+        if total.isfinite() and norm.isfinite():
+            self._skipped_in_a_row = 0
+            self._optimizer.step()
+            self._average.update(self._network, self.views // self._config.batch)
+        else:
+            self._skip()
         return losses
 
     def save(self) -> None:
-        """Write the checkpoint, whole or not at all, and the averaged weights."""
-        path = checkpoint_path(self._config)
+        """Write the checkpoint, whole or not at all, and the averaged weights. Raises OutputError,
+        or WeightsError for weights that are no longer numbers; the last checkpoint stays."""
+        if not (_is_finite(self._network) and _is_finite(self._average.network)):
+            raise self._diverged("the weights are no longer numbers")
         state = {
             "network": self._network.state_dict(),
             "average": self._average.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "views": self.views,
+            "skipped": self.skipped,
             "config": self._config.model_dump(mode="json"),
         }
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(state, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
-            export_bundle(self._average.network, self._config, self.views)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot write it ({error.strerror}); check `out`") from None
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_file(checkpoint_path(self._config), buffer.getvalue())
+        export_bundle(self._average.network, self._config, self.views)
 
     def resume(self) -> None:
-        """Go on from the last checkpoint of this config's `out`."""
-        state = read_checkpoint(checkpoint_path(self._config))
-        self._network.load_state_dict(state["network"])
-        self._average.network.load_state_dict(state["average"])
-        self._optimizer.load_state_dict(state["optimizer"])
+        """Go on from the last checkpoint of this config's `out`. Raises WeightsError when there
+        is none, when it is damaged, or of another architecture."""
+        path = checkpoint_path(self._config)
+        state = read_checkpoint(path)
+        try:
+            self._network.load_state_dict(state["network"])
+            self._average.network.load_state_dict(state["average"])
+            self._optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise WeightsError(
+                f"{path}: this checkpoint is of another architecture ({reason}); "
+                "start without --resume, or choose another `out`"
+            ) from None
         self.views = state["views"]
+        self.skipped = state.get("skipped", 0)
+
+    def _generator(self) -> torch.Generator:
+        """For what a step decides by chance."""
+        return torch.Generator().manual_seed((self._config.seed << 32) + self.views)
+
+    def _skip(self) -> None:
+        self.skipped += 1
+        self._skipped_in_a_row += 1
+        if self._skipped_in_a_row >= MAX_SKIPPED:
+            raise self._diverged(f"no step of the last {MAX_SKIPPED} had a finite gradient")
+
+    def _diverged(self, reason: str) -> WeightsError:
+        return WeightsError(
+            f"{checkpoint_path(self._config)}: the training diverged by view {self.views} "
+            f"({reason}), and the last checkpoint was kept; "
+            "go on from it with --resume and a smaller learning_rate"
+        )
 
     def _check_out(self) -> None:
         """Before hours of work: can the checkpoints be written?"""
@@ -117,9 +159,14 @@ class Trainer:
             "worth": round(losses.worth.item(), 4),
             "learning_rate": round(learning_rate(self.views, self._config), 7),
             "views_per_s": round(views_per_s, 1),
+            "skipped": self.skipped,
         }
-        with (self._config.out / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values) + "\n")
+        path = self._config.out / "log.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise output_error(path, error) from None
         return values
 
 
@@ -137,13 +184,22 @@ def checkpoint_path(config: TrainConfig) -> Path:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Raises WeightsError when there is none, or it is not a whole one."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no checkpoint to go on from; start without --resume") from None
-    except (RuntimeError, EOFError, UnpicklingError):
-        raise WeightsError(f"{path}: this checkpoint is damaged; start without --resume") from None
+    except (OSError, RuntimeError, EOFError, UnpicklingError):
+        state = None
+    if not isinstance(state, dict) or _PARTS - state.keys():
+        raise WeightsError(f"{path}: this checkpoint is damaged; start without --resume")
     return state
+
+
+def _is_finite(network: nn.Module) -> bool:
+    """Norms' running statistics too: a step that was skipped may have spoiled them."""
+    tensors = (x for x in network.state_dict().values() if x.is_floating_point())
+    return all(bool(x.isfinite().all()) for x in tensors)
 
 
 def _make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
