@@ -55,3 +55,27 @@ def write_clip(
         for packet in stream.encode():
             container.mux(packet)
     return path
+
+
+@pytest.fixture(scope="session")
+def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle of the default architecture with random weights, the same ones every time: for
+    tests of how the model is run, which hold for any weights."""
+    import torch
+    from torch import nn
+
+    from streamvis.encode.weights import save_bundle
+    from streamvis.train.network import Network
+
+    torch.manual_seed(0)
+    network = Network()
+    for module in network.modules():  # norms that do nothing would hide folding errors
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.bias, -0.2, 0.2)
+    nn.init.normal_(network.encoder.glance.score.weight)  # some tiles are worth more than others
+    path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
+    save_bundle(path, {"encoder": network.encoder, "head": network.head}, network.arch, {})
+    return path
