@@ -79,3 +79,18 @@ def untrained_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "untrained.safetensors"
     save_bundle(path, {"encoder": network.encoder, "head": network.head}, network.arch, {})
     return path
+
+
+@pytest.fixture(scope="session")
+def weights_with_tokens(untrained_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, and a random tokenizer in it."""
+    import torch
+
+    from streamvis.encode.tokenizer import PART, Tokenizer
+    from streamvis.encode.weights import add_part, load_bundle
+
+    torch.manual_seed(0)
+    bundle = load_bundle(untrained_weights)
+    path = tmp_path_factory.mktemp("weights") / "tokens.safetensors"
+    add_part(bundle, PART, Tokenizer(bundle.manifest.arch), {}, path)
+    return path

@@ -1,4 +1,4 @@
-"""Semantic tokens: a picture in a few slots, each with a vector and a code (what) and a box (where).
+"""Semantic tokens: a picture in a few slots. Each has a vector and a code (what), a box (where).
 
 B pictures   h, w cells at stride 16, N = h * w   C channels   S slots   D token size   K codes
 
@@ -42,7 +42,7 @@ class Tokenizer(nn.Module):
         arch: SvTinyArch,
         num_slots: int = 24,
         size: int = 64,
-        num_codes: int = 512,
+        num_codes: int = 256,
         num_rounds: int = 2,
     ) -> None:
         super().__init__()
@@ -153,4 +153,6 @@ class TokenReader:
         boxes = attention_boxes(slots.attention).cpu().numpy()
         shares = slots.attention.mean((2, 3)).cpu().numpy()
         vectors = slots.vectors.cpu().numpy().astype("float16")
-        return [Tokens(*columns) for columns in zip(vectors, codes, boxes, shares, strict=True)]
+        num_codes = len(self.network.codebook)
+        columns = zip(vectors, codes, boxes, shares, strict=True)
+        return [Tokens(*picture, num_codes) for picture in columns]
