@@ -314,6 +314,25 @@ class Tokens:
 
 
 @dataclass(frozen=True)
+class Embeddings:
+    """Vectors beside the frame's own, each of L2 norm 1; None is what nobody asked for."""
+
+    pyramid: NDArray[np.float16] | None = None  # [L, E] of each level, fine to coarse
+    objects: NDArray[np.float16] | None = None  # [N, E] row by row the frame's detections
+    clip: NDArray[np.float16] | None = None  # [E] of this and the last frames
+    clip_ns: tuple[int, int] | None = None  # the clip is [t0, t1) of the media's clock, ns
+
+    def __post_init__(self) -> None:
+        for name, shape in (("pyramid", 2), ("objects", 2), ("clip", 1)):
+            if getattr(self, name) is not None:
+                _check(name, getattr(self, name), np.float16, (None,) * shape)
+        if (self.clip is None) != (self.clip_ns is None):
+            raise ValueError(f"a clip has a vector and its times, got {self.clip_ns = }")
+        if self.clip_ns is not None and self.clip_ns[0] >= self.clip_ns[1]:
+            raise ValueError(f"a clip ends after it begins, got {self.clip_ns = }")
+
+
+@dataclass(frozen=True)
 class TileCounts:
     """How a frame's tiles were served."""
 
@@ -371,6 +390,7 @@ class FrameResult:
     is_discont: bool = False
     is_corrupt: bool = False
     tokens: Tokens | None = None  # None unless somebody asked for them
+    more: Embeddings = field(default_factory=Embeddings)
 
     def __post_init__(self) -> None:
         _check("embedding", self.embedding, np.float32, (None,))
