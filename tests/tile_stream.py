@@ -55,9 +55,12 @@ class Camera:
 
 def relative_error(found: torch.Tensor, want: torch.Tensor) -> float:
     """|found - want| / |want|, over everything."""
-    return float((found - want).norm() / want.norm())
+    return float((found - want).norm() / want.norm().clamp(min=1e-9))
 
 
 def worst_error(found: Features, want: Features) -> float:
-    errors = [relative_error(found.pyramid[s], want.pyramid[s]) for s in want.pyramid]
-    return max([*errors, relative_error(found.embedding, want.embedding)])
+    pairs = [(found.pyramid[s], want.pyramid[s]) for s in want.pyramid]
+    pairs.append((found.embedding, want.embedding))
+    if found.context is not None and want.context is not None:
+        pairs.append((found.context, want.context))
+    return max(relative_error(*pair) for pair in pairs)

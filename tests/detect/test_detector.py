@@ -10,8 +10,6 @@ from streamvis.encode.encoder import Features, build_encoder
 from streamvis.errors import WeightsError
 from streamvis.types import ModelId
 
-SIZE = EncoderConfig(input_size=(128, 64), device="cpu")
-
 
 class OtherEncoder:
     model = ModelId("timm/other", "")
@@ -24,8 +22,9 @@ class OtherEncoder:
         raise NotImplementedError
 
 
-def test_bundled_head_on_the_bundled_encoder() -> None:
-    encoder = build_encoder(SIZE)
+def test_the_head_comes_from_its_encoders_bundle(untrained_weights: Path) -> None:
+    config = EncoderConfig(weights=untrained_weights, input_size=(128, 64), device="cpu")
+    encoder = build_encoder(config)
     detector = build_detector(DetectorConfig(score=0.0, max_detections=5), encoder)
     images = torch.zeros(2, 64, 128, 3, dtype=torch.uint8)
     found = detector.detect(images, encoder.encode_full(images))

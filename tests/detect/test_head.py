@@ -1,28 +1,48 @@
+from __future__ import annotations
+
 import torch
 
 from streamvis.detect.head import Head, cell_corners
+from streamvis.encode.sv_tiny import STRIDES, SvTinyArch
+
+ARCH = SvTinyArch(channels=(8, 8, 16), pyramid_channels=8)
 
 
-def make_pyramid(channels: int, side: int = 64) -> dict[int, torch.Tensor]:
-    torch.manual_seed(0)
-    return {s: torch.randn(2, channels, side // s, side // s) for s in (8, 16, 32)}
+def make_features(side: int = 64) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
+    """Pyramid and context."""
+    generator = torch.Generator().manual_seed(0)
+    pyramid = {s: torch.randn(2, 16, side // s, side // s, generator=generator) for s in STRIDES}
+    return pyramid, torch.randn(2, 16, side // 32, side // 32, generator=generator)
 
 
 def test_one_row_per_cell_fine_to_coarse() -> None:
-    logits, xyxy = Head(16, 8).eval()(make_pyramid(16))
+    logits, xyxy = Head(ARCH, 8).eval()(*make_features())
     assert logits.shape == (2, 64 + 16 + 4, 8)
     assert xyxy.shape == (2, 84, 4)
     assert (xyxy[..., 2:] > xyxy[..., :2]).all()
 
 
-def test_a_silent_regressor_gives_a_cell_sized_box_at_its_corner() -> None:
-    head = Head(16, 8).eval()
-    for layer in head.regress:
+def test_silent_outputs_give_a_cell_sized_box_at_its_corner() -> None:
+    head = Head(ARCH, 8).eval()
+    for layer in head.out.values():
         torch.nn.init.zeros_(layer.get_parameter("weight"))
         torch.nn.init.zeros_(layer.get_parameter("bias"))
-    _, xyxy = head(make_pyramid(16))
+    _, xyxy = head(*make_features())
     assert xyxy[0, 9].tolist() == [4.0, 4.0, 12.0, 12.0]  # stride 8, column 1, row 1
     assert xyxy[0, -1].tolist() == [16.0, 16.0, 48.0, 48.0]  # stride 32, column 1, row 1
+
+
+def test_a_context_cell_speaks_to_the_cells_it_covers() -> None:
+    head = Head(ARCH, 8).eval()
+    pyramid, context = make_features()
+    before, _ = head(pyramid, context)
+    context[:, :, 1, 0] += 5  # lower left
+    after, _ = head(pyramid, context)
+    changed = (before != after).any(-1)[0]
+    fine = torch.zeros(8, 8, dtype=torch.bool)
+    fine[4:, :4] = True
+    assert torch.equal(changed[:64], fine.flatten())
+    assert changed[-4:].tolist() == [False, False, True, False]
 
 
 def test_cells_are_row_major() -> None:
@@ -30,5 +50,7 @@ def test_cells_are_row_major() -> None:
 
 
 def test_a_new_head_is_sure_of_nothing() -> None:
-    logits, _ = Head(16, 8).eval()({s: torch.zeros(1, 16, 2, 2) for s in (8, 16, 32)})
+    pyramid, context = make_features()
+    silent = {stride: torch.zeros_like(x) for stride, x in pyramid.items()}
+    logits, _ = Head(ARCH, 8).eval()(silent, torch.zeros_like(context))
     assert logits.sigmoid().max() < 0.05

@@ -12,14 +12,14 @@ from streamvis.encode.sv_tiny import SvTiny, SvTinyArch
 from streamvis.encode.weights import BUNDLED, load_bundle, save_bundle
 from streamvis.errors import WeightsError
 
-SMALL = SvTinyArch(channels=(8, 8, 16, 32), depths=(1, 1), num_attentions=1, pyramid_channels=16)
+SMALL = SvTinyArch(channels=(8, 8, 16), depths=(1, 1), num_mixers=1, pyramid_channels=16)
 
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     path = tmp_path / "mine.safetensors"
-    parts = {"encoder": SvTiny(SMALL), "head": Head(16, 8)}
+    parts = {"encoder": SvTiny(SMALL), "head": Head(SMALL, 8)}
     save_bundle(path, parts, SMALL, {"views": 3})
     return path
 
@@ -30,8 +30,8 @@ def test_round_trip(bundle: Path) -> None:
     assert loaded.manifest.training == {"views": 3}
     network = SvTiny(SMALL)
     loaded.load_into(network, "encoder")
-    weight = network.local.stem[0].conv.weight
-    torch.testing.assert_close(weight, loaded.tensors["encoder.local.stem.0.conv.weight"])
+    weight = network.stem.conv.weight
+    torch.testing.assert_close(weight, loaded.tensors["encoder.stem.conv.weight"])
 
 
 def test_one_flipped_bit_is_found(bundle: Path) -> None:
@@ -84,6 +84,6 @@ def test_build_encoder_runs_the_bundled_weights() -> None:
     encoder = build_encoder(EncoderConfig(input_size=(128, 64), device="cpu"))
     features = encoder.encode_full(torch.zeros(2, 64, 128, 3, dtype=torch.uint8))
     assert sorted(features.pyramid) == [8, 16, 32]
-    assert features.pyramid[8].shape == (2, 96, 8, 16)
+    assert features.pyramid[8].shape == (2, 128, 8, 16)
     assert features.embedding.dtype == torch.float32
     torch.testing.assert_close(features.embedding.norm(dim=1), torch.ones(2))
