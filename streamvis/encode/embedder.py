@@ -147,6 +147,7 @@ class EmbeddingReader:
                 "publish.opt_in"
             )
         self._scopes = frozenset(scopes)
+        self._device = encoder.device
         self.network = Embedder(bundle.manifest.arch)
         bundle.load_into(self.network, PART)
         self.network.eval().requires_grad_(False).to(encoder.device)
@@ -159,7 +160,8 @@ class EmbeddingReader:
         objects'; boxes of `found` in the picture's pixels."""
         pooled = pool_picture(features)
         frames = self.network.embed_frame(pooled).cpu().numpy()
-        levels = objects = [None] * len(found)
+        levels: Sequence[NDArray[np.float16] | None] = [None] * len(found)
+        objects = levels
         if "pyramid" in self._scopes:
             levels = list(_half(self.network.embed_levels(pooled)))
         if "object" in self._scopes:
@@ -172,7 +174,7 @@ class EmbeddingReader:
     def _objects(
         self, features: Features, found: Sequence[Detections]
     ) -> list[NDArray[np.float16]]:
-        boxes = [torch.from_numpy(each.xyxy).to(features.embedding.device) for each in found]
+        boxes = [torch.from_numpy(each.xyxy).to(self._device) for each in found]
         vectors = _half(self.network.embed_objects(*pool_objects(features, boxes)))
         ends = np.cumsum([len(each) for each in found])[:-1]
         return np.split(vectors, ends)
@@ -185,8 +187,8 @@ class EmbeddingReader:
     def read_clip(self, window: ClipWindow) -> NDArray[np.float16]:
         """The window's vector [E]."""
         older, newer = (torch.from_numpy(half)[None] for half in window.halves())
-        device = self.network.clip[1].weight.device
-        return _half(self.network.embed_clip(older.to(device), newer.to(device)))[0]
+        vectors = self.network.embed_clip(older.to(self._device), newer.to(self._device))
+        return _half(vectors)[0]  # type: ignore[no-any-return]
 
 
 def _half(vectors: Tensor) -> NDArray[np.float16]:
