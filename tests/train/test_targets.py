@@ -2,8 +2,9 @@ import torch
 
 from streamvis.train.batches import Batch
 from streamvis.train.config import LossConfig
-from streamvis.train.loss import compute_losses, quality_focal
-from streamvis.train.targets import assign_labels, make_targets, pair_iou
+from streamvis.train.loss import compute_losses, quality_focal, tile_worth
+from streamvis.train.network import Answer
+from streamvis.train.targets import Targets, assign_labels, make_targets, pair_iou
 from streamvis.types import CLASSES
 
 SIDE, K = 64, len(CLASSES)
@@ -114,16 +115,43 @@ def test_quality_focal_is_zero_where_the_network_is_right() -> None:
     assert quality_focal(-right, target).min() > 0.01
 
 
+def make_answer(logits: torch.Tensor, xyxy: torch.Tensor) -> Answer:
+    """Says nothing of presence and worth."""
+    return Answer(logits, xyxy, torch.zeros(1, 80), torch.zeros(1, 1, 1))
+
+
 def test_losses_have_gradients_that_lead_to_the_targets() -> None:
     batch = make_batch([[16.0, 16, 32, 32]])
     logits = torch.zeros(1, A, K, requires_grad=True)
     raw = cell_boxes().clone().requires_grad_()
-    presence = torch.zeros(1, 80, requires_grad=True)
     targets = make_targets(batch, logits.sigmoid(), raw, CONFIG)
-    losses = compute_losses(logits, raw, presence, targets, batch)
+    losses = compute_losses(make_answer(logits, raw), targets, batch)
     losses.total(CONFIG).backward()
     assert logits.grad is not None
     assert raw.grad is not None
     assert logits.grad[targets.score == 0].min() > 0  # background goes down
     assert raw.grad[targets.box_weight > 0].abs().sum() > 0
     assert raw.grad[targets.box_weight == 0].abs().sum() == 0
+
+
+def test_a_tile_is_worth_it_if_some_cell_should_say_something() -> None:
+    """128 px: 2x2 tiles; 16x16, 8x8 and 4x4 cells."""
+    score = torch.zeros(1, 256 + 64 + 16, K)
+    weight = torch.ones_like(score)
+    score[0, 3 * 16 + 12, CAR] = 0.5  # stride 8, row 3, column 12: tile 1
+    score[0, 256 + 7 * 8 + 0, SIGN] = 0.5  # stride 16, row 7, column 0: tile 2
+    score[0, 256 + 64 + 15, CAR] = 0.05  # stride 32, last: tile 3, but unsure
+    score[0, 0, CAR] = 0.9
+    weight[0, 0] = 0  # tile 0: nothing is known there
+    targets = Targets(score, weight, torch.zeros(1, 336, 4), torch.zeros(1, 336))
+    assert tile_worth(targets, torch.zeros(1, 2, 2)).tolist() == [[[0, 1], [1, 0]]]
+
+
+def test_no_objects_give_finite_losses_that_learn_the_background() -> None:
+    batch = make_batch([])
+    logits = torch.zeros(1, A, K, requires_grad=True)
+    targets = make_targets(batch, logits.sigmoid(), cell_boxes(), CONFIG)
+    losses = compute_losses(make_answer(logits, cell_boxes()), targets, batch)
+    assert losses.box == 0
+    assert losses.score.isfinite()
+    assert losses.score > 0
