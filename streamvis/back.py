@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ import torch
 from streamvis.detect.config import DetectorConfig
 from streamvis.detect.detector import Detector, build_detector
 from streamvis.encode.config import NONE, EncoderConfig
+from streamvis.encode.embedder import PART, SCOPES, ClipWindow, EmbeddingReader
 from streamvis.encode.encoder import Cache, Encoder, TileUpdate, build_encoder, stack_pictures
+from streamvis.encode.sv_tiny_encoder import SvTinyEncoder
 from streamvis.encode.tokenizer import TokenReader
 from streamvis.tiling.canvas import Canvas
 from streamvis.tiling.grid import TileGrid
@@ -22,6 +24,7 @@ from streamvis.track.tracker import Tracker
 from streamvis.types import (
     LETTERBOX_FILL,
     Detections,
+    Embeddings,
     Feedback,
     FrameResult,
     Ledger,
@@ -41,6 +44,7 @@ class _Answer:
     detections: Detections  # boxes in encoder px
     canary_error: float
     tokens: Tokens | None  # boxes in encoder px
+    more: Embeddings  # but the clip's
 
 
 @dataclass
@@ -50,6 +54,7 @@ class _CameraState:
     canvas: Canvas
     cache: Cache
     tracker: Tracker
+    clip: ClipWindow = field(default_factory=ClipWindow)
     answer: _Answer | None = None  # to the newest packet
     published: int = 0
     lost_infer: int = 0
@@ -65,10 +70,12 @@ class PerceptionBack:
         tracker: TrackerConfig,
         epoch: str,
         tokens: TokenReader | None = None,
+        embedder: EmbeddingReader | None = None,
     ) -> None:
         self._encoder = encoder
         self._detector = detector
         self._tokens = tokens
+        self._embedder = embedder
         self._tracker_config = tracker
         self._epoch = epoch
         self._grid = TileGrid.over(*encoder.input_size, encoder.tile_px)
@@ -117,8 +124,13 @@ class PerceptionBack:
         found = self._detector.detect(stack_pictures(updates), features)
         canaries = features.canary_error or (0.0,) * len(packets)
         tokens = self._tokens.read(features) if self._tokens else [None] * len(packets)
-        for packet, *answer in zip(packets, embeddings, found, canaries, tokens, strict=True):
-            self._state(packet).answer = _Answer(*answer)
+        vectors = [(embedding, Embeddings()) for embedding in embeddings]
+        if self._embedder:
+            vectors = self._embedder.read(features, found)
+        for i, packet in enumerate(packets):
+            frame, more = vectors[i]
+            answer = _Answer(frame, found[i], canaries[i], tokens[i], more)
+            self._state(packet).answer = answer
         return t_encoded_ns
 
     def _update(self, packet: TilePacket) -> TileUpdate:
@@ -135,9 +147,11 @@ class PerceptionBack:
         height, width, _ = self._grid.picture_shape
         images = torch.full((num_pictures, height, width, 3), LETTERBOX_FILL, dtype=torch.uint8)
         features = self._encoder.encode_full(images)
-        self._detector.detect(images, features)
+        found = self._detector.detect(images, features)
         if self._tokens:
             self._tokens.read(features)
+        if self._embedder:
+            self._embedder.read(features, found)
         plan = every_tile(self._grid)
         tiles = self._grid.cut(images[0].numpy(), plan.index)
         self._encoder.encode_changed(
@@ -164,6 +178,7 @@ class PerceptionBack:
         state.canvas.apply(packet)
         if packet.is_discont:
             state.tracker.reset()
+            state.clip.reset()
         return True
 
     def _finish(
@@ -198,7 +213,17 @@ class PerceptionBack:
             is_discont=packet.is_discont,
             is_corrupt=packet.is_corrupt,
             tokens=tokens,
+            more=self._add_clip(state, _media_time_ns(packet)),
         )
+
+    def _add_clip(self, state: _CameraState, t_ns: int) -> Embeddings:
+        """The answer's further vectors, and the clip's that ends with this frame."""
+        assert state.answer is not None
+        if self._embedder is None or not self._embedder.makes_clips:
+            return state.answer.more
+        state.clip.push(t_ns, state.answer.embedding)
+        clip = self._embedder.read_clip(state.clip)
+        return replace(state.answer.more, clip=clip, clip_ns=state.clip.span_ns)
 
     def _feedback(self, packet: TilePacket, service_ns: int) -> Feedback:
         state = self._state(packet)
@@ -223,10 +248,18 @@ def build_back(
     wanted: Collection[str] = (),
 ) -> PerceptionBack:
     """Load the models; raises WeightsError when a file is missing or does not fit. `wanted` are
-    the kinds of messages that are made on demand only."""
+    the kinds of messages, and scopes of embeddings, that are made on demand only."""
     loaded = build_encoder(encoder)
     tokens = TokenReader(loaded) if "sem" in wanted else None
-    return PerceptionBack(loaded, build_detector(detector, loaded), tracker, epoch, tokens)
+    embedder = _build_embedder(loaded, [scope for scope in SCOPES if scope in wanted])
+    detecting = build_detector(detector, loaded)
+    return PerceptionBack(loaded, detecting, tracker, epoch, tokens, embedder)
+
+
+def _build_embedder(encoder: Encoder, scopes: Sequence[str]) -> EmbeddingReader | None:
+    """Where the bundle has none and nobody asks for more, the encoder's own vector will do."""
+    is_there = isinstance(encoder, SvTinyEncoder) and encoder.bundle.has(PART)
+    return EmbeddingReader(encoder, scopes) if is_there or scopes else None
 
 
 def _media_time_ns(packet: TilePacket) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,7 @@ from streamvis.types import (
     CaptureSource,
     CaptureTime,
     Detections,
+    Embeddings,
     Feedback,
     FrameResult,
     Intrinsics,
@@ -212,36 +213,79 @@ class DetMessage(FrameMessage):
 class EmbMessage(FrameMessage):
     kind = "emb"
     embedding: NDArray[np.floating[Any]]  # [dim] float16 or float32
-    is_l2: bool  # its L2 norm is 1
+    is_l2: bool  # its L2 norm is 1, and that of all others
     scope: str  # "frame": one vector for the whole frame
+    more: Embeddings = field(default_factory=Embeddings)  # of other scopes, since 1.2
 
     @classmethod
     def of(cls, result: FrameResult, origin: Origin, seq: int) -> EmbMessage:
-        shared = _shared_fields(result)
-        vector = result.embedding
-        return cls(origin=origin, seq=seq, embedding=vector, is_l2=True, scope="frame", **shared)
+        return cls(
+            origin=origin,
+            seq=seq,
+            embedding=result.embedding.astype(np.float16),
+            is_l2=True,
+            scope="frame",
+            more=result.more,
+            **_shared_fields(result),
+        )
 
     def _write(self) -> tuple[Header, Arrays]:
-        about = {
-            "dim": len(self.embedding),
-            "dtype": self.embedding.dtype.name,
-            "l2": self.is_l2,
-            "scope": self.scope,
+        more = {name: array for name, array in self._more_arrays().items() if array is not None}
+        header = {**_write_frame(self), "embedding": self._about(self.embedding, self.scope)}
+        if more:
+            header["more"] = [self._about(array, scope) for scope, array in more.items()]
+        return header, {"embedding": self.embedding, **more}
+
+    def _more_arrays(self) -> Mapping[str, NDArray[np.float16] | None]:
+        """By scope."""
+        return {
+            "pyramid": self.more.pyramid,
+            "object": self.more.objects,
+            "clip": self.more.clip,
         }
-        return {**_write_frame(self), "embedding": about}, {"embedding": self.embedding}
+
+    def _about(self, array: NDArray[Any], scope: str) -> Header:
+        span = {"t_ns": list(self.more.clip_ns)} if scope == "clip" and self.more.clip_ns else {}
+        dim, dtype = array.shape[-1], array.dtype.name
+        return {"dim": dim, "dtype": dtype, "l2": self.is_l2, "scope": scope, **span}
 
     @classmethod
     def _read(cls, header: _Reader, arrays: Arrays) -> EmbMessage:
         about = header.reader("embedding")
-        vector = _array(arrays, "embedding")
-        if vector.shape != (about.integer("dim"),) or vector.dtype.name != about.text("dtype"):
-            raise WireError(f"embedding is {vector.dtype}{list(vector.shape)}, not as announced")
+        vector = _announced(about, arrays, "embedding")
+        if vector.ndim != 1:
+            raise WireError(f"embedding is {list(vector.shape)}, not one vector")
         return cls(
             embedding=vector,
             is_l2=about.flag("l2"),
             scope=about.text("scope"),
+            more=_read_more(header, arrays),
             **_read_frame(header),
         )
+
+
+def _announced(about: _Reader, arrays: Arrays, name: str) -> NDArray[Any]:
+    """The array, which is of the announced size and type."""
+    array = _array(arrays, name)
+    if array.shape[-1:] != (about.integer("dim"),) or array.dtype.name != about.text("dtype"):
+        raise WireError(f"{name} is {array.dtype}{list(array.shape)}, not as announced")
+    return array
+
+
+def _read_more(header: _Reader, arrays: Arrays) -> Embeddings:
+    """Scopes that this version does not know are passed over."""
+    abouts = [_Reader(item) for item in header.items("more")] if "more" in header else []
+    by_scope = {about.text("scope"): about for about in abouts}
+    known = {
+        scope: _announced(by_scope[scope], arrays, scope)
+        for scope in ("pyramid", "object", "clip")
+        if scope in by_scope
+    }
+    clip_ns = None
+    if "clip" in by_scope:
+        t0_ns, t1_ns = by_scope["clip"].integers("t_ns", length=2)
+        clip_ns = t0_ns, t1_ns
+    return Embeddings(known.get("pyramid"), known.get("object"), known.get("clip"), clip_ns)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from streamvis.address import Address
 from streamvis.config.model import ConfigModel, DurationNs
 from streamvis.errors import AddressError
 
-OptInKind = Literal["img", "vid", "plan", "sem"]
+OptInKind = Literal["img", "vid", "plan", "sem", "pyramid", "object", "clip"]
 
 
 class PublishConfig(ConfigModel):
@@ -38,7 +38,9 @@ class PublishConfig(ConfigModel):
     )
 
     opt_in: tuple[OptInKind, ...] = Field(
-        default=(), description="Kinds that are large or for tools, published on demand only."
+        default=(),
+        description="Kinds that are large or for tools, and scopes of embeddings beyond the "
+        "frame's (pyramid, object, clip): made and published on demand only.",
     )
 
     @property
