@@ -27,6 +27,10 @@ class DetectorConfig(ConfigModel):
     nms_iou: float = Field(default=0.5, gt=0, le=1)
     """Of two boxes of one group that overlap more than this, the surer one stays."""
 
+    max_inside: float = Field(default=1.0, gt=0, le=1)
+    """A box that lies by more than this share of its area in a surer one of its group goes; 1:
+    none does."""
+
     max_detections: int = Field(default=100, ge=1)
 
     @model_validator(mode="after")

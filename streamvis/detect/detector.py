@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from streamvis.detect.config import DetectorConfig
-from streamvis.detect.head import Head
-from streamvis.detect.postprocess import select
+from streamvis.detect.head import Head, cells_of, decode
+from streamvis.detect.postprocess import select_logits
+from streamvis.encode import packed
 from streamvis.encode.encoder import Encoder, Features
+from streamvis.encode.sv_tiny import STRIDES
 from streamvis.encode.sv_tiny_encoder import SvTinyEncoder, for_inference
 from streamvis.errors import WeightsError
 from streamvis.types import Detections, ModelId
@@ -47,9 +49,23 @@ class HeadDetector:
         self._config = config
         head = Head(bundle.manifest.arch, len(bundle.manifest.classes))
         bundle.load_into(head, "head")
+        calibration = bundle.manifest.calibration
+        if calibration is not None:
+            head.calibrate(calibration.scale, calibration.bias)
         self._head = for_inference(head, encoder.device, encoder.dtype)
+        if encoder.device.type == "cpu" and packed.is_available():
+            self._head.pack()
+        width, height = encoder.input_size
+        self._cells = cells_of((height // STRIDES[-1], width // STRIDES[-1]), encoder.device)
 
     @torch.inference_mode()
     def detect(self, images: Tensor, features: Features) -> list[Detections]:  # noqa: ARG002
-        logits, xyxy = self._head(features.pyramid, features.context)
-        return select(logits.sigmoid(), xyxy, self._config)
+        assert features.context is not None
+        rows = self._head.rows(features.pyramid, features.context)
+        raw = rows[..., self._head.num_classes :]
+
+        def boxes_of(cell: Tensor) -> Tensor:
+            chosen = raw.gather(1, cell[..., None].expand(-1, -1, 4))
+            return decode(chosen.float(), self._cells[cell])
+
+        return select_logits(rows[..., : self._head.num_classes], boxes_of, self._config)

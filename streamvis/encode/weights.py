@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, FiniteFloat, PositiveFloat, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -29,6 +29,15 @@ from streamvis.types import CLASSES, ModelId
 BUNDLED = Path(__file__).parents[1] / "weights" / "sv_tiny.safetensors"
 
 
+class CalibrationMap(BaseModel):
+    """Of each class's logit, to make its score a probability: scale * logit + bias."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scale: tuple[PositiveFloat, ...]  # [K]
+    bias: tuple[FiniteFloat, ...]  # [K]
+
+
 class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -38,6 +47,7 @@ class Manifest(BaseModel):
     classes: tuple[str, ...] = CLASSES
     arch: SvTinyArch = SvTinyArch()
     training: dict[str, Any] = {}
+    calibration: CalibrationMap | None = None  # None: scores as they were trained
 
 
 @dataclass(frozen=True)

@@ -54,3 +54,20 @@ def test_a_new_head_is_sure_of_nothing() -> None:
     silent = {stride: torch.zeros_like(x) for stride, x in pyramid.items()}
     logits, _ = Head(ARCH, 8).eval()(silent, torch.zeros_like(context))
     assert logits.sigmoid().max() < 0.05
+
+
+def test_calibration_changes_the_logits_by_class_and_no_box() -> None:
+    head = Head(ARCH, 8).eval()
+    logits, xyxy = head(*make_features())
+    scale, bias = torch.linspace(0.5, 2, 8), torch.linspace(-1, 1, 8)
+    head.calibrate(scale.tolist(), bias.tolist())
+    calibrated, same = head(*make_features())
+    torch.testing.assert_close(calibrated, logits * scale + bias)
+    assert torch.equal(same, xyxy)
+
+
+def test_packed_it_says_the_same() -> None:
+    head = Head(ARCH, 8).eval().requires_grad_(False)
+    plain = head.rows(*make_features())
+    head.pack()
+    torch.testing.assert_close(head.rows(*make_features()), plain)

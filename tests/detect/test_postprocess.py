@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from streamvis.detect.config import DetectorConfig
-from streamvis.detect.postprocess import select
+from streamvis.detect.postprocess import MAX_CANDIDATES, select, select_logits
 from streamvis.types import CLASSES, Detections
 
 PERSON, CAR, TRUCK = (CLASSES.index(name) for name in ("person", "car", "truck"))
@@ -66,3 +66,38 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     w, h = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
     inter = max(w, 0) * max(h, 0)
     return float(inter / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - inter))
+
+
+def test_logits_give_what_scores_give() -> None:
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(2, 1500, len(CLASSES), generator=generator) * 2 - 3
+    corner = torch.rand(2, 1500, 2, generator=generator) * 300
+    boxes = torch.cat([corner, corner + 4 + torch.rand(2, 1500, 2, generator=generator) * 40], -1)
+    asked: list[int] = []
+
+    def boxes_of(cell: torch.Tensor) -> torch.Tensor:
+        asked.append(cell.shape[1])
+        return torch.stack([b[c] for b, c in zip(boxes, cell, strict=True)])
+
+    for least in (0.01, 0.3):
+        config = DetectorConfig(score=least)
+        got = select_logits(logits, boxes_of, config)
+        for mine, plain in zip(got, select(logits.sigmoid(), boxes, config), strict=True):
+            assert len(plain) > 5
+            np.testing.assert_array_equal(mine.xyxy, plain.xyxy)
+            np.testing.assert_array_equal(mine.class_id, plain.class_id)
+            np.testing.assert_array_equal(mine.score, plain.score)
+    assert asked == [MAX_CANDIDATES] * 2
+
+
+def test_a_part_of_a_surer_thing_goes_if_asked() -> None:
+    whole, part, beside = [0.0, 0.0, 40.0, 40.0], [2.0, 20.0, 12.0, 30.0], [35.0, 0.0, 55.0, 20.0]
+    rows = [(CAR, 0.9, whole), (TRUCK, 0.6, part), (PERSON, 0.5, part), (CAR, 0.4, beside)]
+    assert run(rows).class_id.tolist() == [CAR, TRUCK, PERSON, CAR]
+    found = run(rows, CONFIG.model_copy(update={"max_inside": 0.85}))
+    assert found.class_id.tolist() == [CAR, PERSON, CAR]
+
+
+def test_a_large_weak_box_leaves_the_surer_small_one() -> None:
+    rows = [(CAR, 0.5, [0.0, 0.0, 40.0, 40.0]), (CAR, 0.9, [2.0, 20.0, 12.0, 30.0])]
+    assert len(run(rows, CONFIG.model_copy(update={"max_inside": 0.85}))) == 2
