@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from wire_samples import (
     GOLDEN,
     ORIGIN,
+    make_emb_of_all_scopes,
     make_feedback,
     make_messages,
     make_packet,
@@ -97,12 +98,13 @@ def test_tiles_are_views_on_both_sides_and_read_only_for_the_receiver() -> None:
 
 def test_big_endian_arrays_travel_as_little_endian() -> None:
     message = EmbMessage.of(make_result(), ORIGIN, seq=0)
-    swapped = replace(message, embedding=message.embedding.astype(">f4"))
+    swapped = replace(message, embedding=message.embedding.astype(">f2"))
     assert_same(wire.decode(wire.encode(swapped)), message)
 
 
-def test_a_half_precision_embedding_keeps_its_dtype() -> None:
-    message = replace(make_messages()["emb"], embedding=np.ones(4, np.float16))
+def test_an_embedding_travels_in_half_precision() -> None:
+    message = EmbMessage.of(make_result(), ORIGIN, seq=0)
+    assert message.embedding.dtype == np.float16
     assert_same(wire.decode(wire.encode(message)), message)
 
 
@@ -133,6 +135,39 @@ def golden_message(kind: str) -> Path:
 def test_golden_messages_are_read_for_ever(kind: str) -> None:
     parts = wire.split(golden_message(kind).read_bytes())
     assert_same(wire.decode(parts), make_messages()[kind])
+
+
+def test_golden_embeddings_of_all_scopes_are_read_for_ever() -> None:
+    parts = wire.split((GOLDEN / "v1.2-emb-scopes.msgpack").read_bytes())
+    assert_same(wire.decode(parts), make_emb_of_all_scopes())
+
+
+def test_scopes_nobody_knows_yet_are_passed_over() -> None:
+    message = make_emb_of_all_scopes()
+    topic, header, *arrays = wire.encode(message)
+    told = msgpack.unpackb(header)
+    told["more"].append({**told["more"][-1], "scope": "scene"})
+    assert_same(wire.decode([topic, msgpack.packb(told), *arrays]), message)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [{"dim": 5}, {"dtype": "float32"}, {"t_ns": [2, 2]}, {"t_ns": [1]}],
+    ids=str,
+)
+def test_a_clip_that_is_not_as_announced_is_refused(mistake: dict[str, Any]) -> None:
+    topic, header, *arrays = wire.encode(make_emb_of_all_scopes())
+    told = msgpack.unpackb(header)
+    told["more"][-1] |= mistake
+    with pytest.raises(WireError):
+        wire.decode([topic, msgpack.packb(told), *arrays])
+
+
+def test_the_header_of_all_scopes_fits_its_schema() -> None:
+    schema = json.loads((SCHEMAS / "emb.json").read_text())
+    header = wire.peek(wire.encode(make_emb_of_all_scopes())).header
+    jsonschema.validate(header, schema)
+    assert [about["scope"] for about in header["more"]] == ["pyramid", "object", "clip"]
 
 
 @pytest.mark.parametrize("kind", sorted(make_tile_stream()))

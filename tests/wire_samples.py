@@ -17,6 +17,7 @@ from streamvis.types import (
     CaptureSource,
     CaptureTime,
     Detections,
+    Embeddings,
     Feedback,
     FrameResult,
     Intrinsics,
@@ -108,7 +109,9 @@ def make_messages() -> dict[str, AnyMessage]:
     member = SyncMember(ORIGIN.epoch, 4, T0_NS)
     return {
         "det": DetMessage.of(make_result(4), ORIGIN, seq=4),
-        "emb": EmbMessage.of(make_result(4), ORIGIN, seq=4),
+        "emb": replace(  # as 1.0 wrote it
+            EmbMessage.of(make_result(4), ORIGIN, seq=4), embedding=np.full(64, 0.125, np.float32)
+        ),
         "sem": SemMessage.of(replace(make_result(4), tokens=make_tokens()), ORIGIN, seq=4),
         "img": ImgMessage(
             origin=ORIGIN, camera="front", seq=4, frame_index=4, jpeg=b"\xff\xd8\xff"
@@ -150,6 +153,16 @@ def make_messages() -> dict[str, AnyMessage]:
             is_stopped=False,
         ),
     }
+
+
+def make_emb_of_all_scopes() -> EmbMessage:
+    more = Embeddings(
+        pyramid=np.full((3, 4), 0.5, np.float16),
+        objects=np.eye(2, 4, dtype=np.float16),
+        clip=np.full(4, -0.5, np.float16),
+        clip_ns=(1_000_000_000, 3_000_000_000),
+    )
+    return EmbMessage.of(replace(make_result(4), more=more), ORIGIN, seq=4)
 
 
 def make_unit(index: int = 0) -> AccessUnit:
