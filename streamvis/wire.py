@@ -311,8 +311,13 @@ class SemMessage(FrameMessage):
 
     @classmethod
     def _read(cls, header: _Reader, arrays: Arrays) -> SemMessage:
-        columns = (_array(arrays, name) for name in ("vectors", "codes", "xyxy", "share"))
-        tokens = Tokens(*columns, header.integer("num_codes", at_least=1))
+        tokens = Tokens(
+            vectors=_array(arrays, "vectors"),
+            codes=_array(arrays, "codes"),
+            xyxy=_array(arrays, "xyxy"),
+            share=_array(arrays, "share"),
+            num_codes=header.integer("num_codes", at_least=1),
+        )
         return cls(tokens=tokens, **_read_frame(header))
 
 

@@ -86,7 +86,7 @@ def train_tokens(config: TokensConfig, progress: Progress) -> Path:
     def loss(step: int) -> Mapping[str, Tensor]:
         rng = np.random.default_rng((config.seed, step))
         rows = torch.from_numpy(rng.choice(len(looks.cells), min(config.batch, len(looks.cells))))
-        return learner(looks.cells[rows], looks.present[rows], looks.known[rows])
+        return learner.losses(looks.cells[rows], looks.present[rows], looks.known[rows])
 
     fit(learner, loss, config, progress)
     return save_part(learner.finished(), PART, config)
@@ -116,7 +116,7 @@ class Learner(nn.Module):
         self.tokenizer.norm.eval()
         return self
 
-    def forward(self, cells: Tensor, present: Tensor, known: Tensor) -> dict[str, Tensor]:
+    def losses(self, cells: Tensor, present: Tensor, known: Tensor) -> dict[str, Tensor]:
         """Of [B, V, h, w, ...] the terms of the loss."""
         B = len(cells)
         cells = cells.flatten(0, 1).float()
@@ -137,12 +137,19 @@ class Learner(nn.Module):
 
     def _unsteadiness(self, vectors: Tensor, codes: Tensor, B: int) -> Tensor:
         """How surely does each look choose the other's codes?"""
-        logits = vectors @ F.normalize(self._quantize.codebook, dim=-1).T / _TEMPERATURE
-        others = codes.unflatten(0, (B, 2)).flip(1).flatten()
+        logits = vectors @ self._codebook.T / _TEMPERATURE
+        others = codes.view(B, 2, -1).flip(1).flatten()
         return F.cross_entropy(logits.flatten(0, 1), others)
 
+    @property
+    def _codebook(self) -> Tensor:
+        """[codes, D], L2 norm 1"""
+        codebook = self._quantize.codebook
+        assert isinstance(codebook, Tensor)
+        return F.normalize(codebook, dim=-1)
+
     def finished(self) -> Tokenizer:
-        self.tokenizer.codebook.copy_(F.normalize(self._quantize.codebook, dim=-1))
+        self.tokenizer.codebook.copy_(self._codebook)
         return self.tokenizer
 
 

@@ -100,7 +100,12 @@ def test_the_loss_falls(untrained_weights, tmp_path):
     learner.begin_with(cells)
     seen: list[dict[str, float]] = []
     known = torch.ones_like(present)
-    fit(learner, lambda _: learner(cells, present, known), settings, lambda _, v: seen.append(v))
+    fit(
+        learner,
+        lambda _: learner.losses(cells, present, known),
+        settings,
+        lambda _, v: seen.append(v),
+    )
     for term in ("features", "classes"):
         assert seen[-1][term] < 0.6 * seen[0][term], seen
 
