@@ -11,6 +11,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -125,7 +126,8 @@ class Trainer:
 
     def _generator(self) -> torch.Generator:
         """For what a step decides by chance."""
-        return torch.Generator().manual_seed((self._config.seed << 32) + self.views)
+        seed = np.random.SeedSequence((self._config.seed, self.views)).generate_state(1)
+        return torch.Generator().manual_seed(int(seed[0]))
 
     def _skip(self) -> None:
         self.skipped += 1
