@@ -1,10 +1,9 @@
 """Encoder and head at a given share of active tiles against dense, in turns, in one process.
 
-    python benchmarks/reuse_share.py [--context early late] [--batch 1 4] [--threads 1] [--turns 5]
+    python benchmarks/reuse_share.py [--weights FILE] [--batch 1 4] [--threads 1] [--turns 5]
 
-`late` has no trained weights yet: its time and operations are those of random ones. With one
-thread times are the process's CPU time, which other programs on the machine disturb little.
-Prints one JSON line last.
+With one thread times are the process's CPU time, which other programs on the machine disturb
+little. Prints one JSON line last.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -26,11 +24,8 @@ from streamvis.detect.config import DetectorConfig
 from streamvis.detect.detector import build_detector
 from streamvis.encode.config import EncoderConfig
 from streamvis.encode.encoder import TileUpdate, build_encoder
-from streamvis.encode.sv_tiny import SvTinyArch
-from streamvis.encode.weights import load_bundle, save_bundle
 from streamvis.source.video import VideoSource
 from streamvis.tiling.grid import TileGrid
-from streamvis.train.network import Network
 from streamvis.types import TilePlan
 
 VIDEO = Path(__file__).parents[1] / "pipelines/drives/street/front.mp4"
@@ -40,17 +35,14 @@ ACTIVE = (0, 3, 6, 10, 18, 30, 60)  # of 60 tiles
 def main() -> None:
     args = parse_args()
     report: dict[str, Any] = {"load": os.getloadavg()[0]}
-    with TemporaryDirectory() as folder:
-        for context in args.context:
-            weights = None if context == "early" else late_weights(Path(folder))
-            for batch in args.batch:
-                report[f"{context}, batch {batch}"] = row = run(weights, batch, args)
-                print(context, batch, json.dumps(row), flush=True)
+    for batch in args.batch:
+        report[f"batch {batch}"] = row = run(batch, args)
+        print("batch", batch, json.dumps(row), flush=True)
     print(json.dumps(report | {"threads": torch.get_num_threads()}))
 
 
-def run(weights: Path | None, batch: int, args: argparse.Namespace) -> dict[str, Any]:
-    encoder = build_encoder(EncoderConfig(weights=weights, threads=args.threads))
+def run(batch: int, args: argparse.Namespace) -> dict[str, Any]:
+    encoder = build_encoder(EncoderConfig(weights=args.weights, threads=args.threads))
     detector = build_detector(DetectorConfig(), encoder)
     grid = TileGrid.over(*encoder.input_size, encoder.tile_px)
     picture = first_picture(encoder.input_size)
@@ -122,19 +114,9 @@ def first_picture(input_size: tuple[int, int]) -> np.ndarray:
     return frame.image
 
 
-def late_weights(folder: Path) -> Path:
-    torch.manual_seed(0)
-    arch = SvTinyArch(context="late")
-    network = Network(arch)
-    network.start_from(load_bundle())
-    path = folder / "late.safetensors"
-    save_bundle(path, {"encoder": network.encoder, "head": network.head}, arch, {})
-    return path
-
-
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--context", nargs="+", default=["early", "late"])
+    parser.add_argument("--weights", type=Path, help="another bundle of sv_tiny")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--threads", type=int)
     parser.add_argument("--turns", type=int, default=5)
