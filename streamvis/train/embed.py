@@ -30,9 +30,10 @@ from streamvis.train.shots import SceneConfig, Shot, alter, load_shots, number
 from streamvis.train.teacher import Teacher
 
 _NEAR_S = 0.6  # frames so near show the same place
-_FAR_S = 2.0  # frames that far apart in a drive do not
+_FAR_S = 1.2  # frames that far apart in a drive do not
 _TEMPERATURE = 0.07
 _PROBE_SCALE = 16.0
+_RUN = 8  # groups
 _CHUNK = 4  # pictures encoded at once
 _TEACHER_PX = 384
 
@@ -100,7 +101,7 @@ class Learner(nn.Module):
     def forward(self, step: int) -> Mapping[str, Tensor]:
         rng = np.random.default_rng((self._config.seed, step))
         frames = _draw(self._near, self._config.batch_frames, rng)
-        objects = _draw_objects(self._same, self._config.batch_objects, rng)
+        objects = _draw(self._same, self._config.batch_objects, rng)
         terms = {**self._frame_losses(frames), "object": self._object_loss(objects)}
         if self._clips:
             terms["clip"] = self._clip_loss(_draw(self._clips, self._config.batch_clips, rng))
@@ -188,18 +189,10 @@ def _same(thing: NDArray[np.int64]) -> list[tuple[int, ...]]:
 def _draw(
     groups: Sequence[tuple[int, ...]], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """[n, 2]: two rows of each of some groups."""
-    chosen = rng.choice(len(groups), min(count, len(groups)), replace=False)
-    return np.stack([rng.choice(groups[group], 2, replace=False) for group in chosen])
-
-
-def _draw_objects(
-    groups: Sequence[tuple[int, ...]], count: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Runs of neighbours in the data: objects of one street are each other's hard negatives."""
-    run = 8
-    starts = rng.integers(0, max(1, len(groups) - run), -(-count // run))
-    chosen = np.unique((starts[:, None] + np.arange(run)).clip(0, len(groups) - 1))
+    """[n, 2]: two rows of each of some groups. They are drawn in runs: what lies side by side in
+    the data is of one street, and the hardest to tell apart."""
+    starts = rng.integers(0, max(1, len(groups) - _RUN), -(-count // _RUN))
+    chosen = np.unique((starts[:, None] + np.arange(_RUN)).clip(0, len(groups) - 1))
     return np.stack([rng.choice(groups[group], 2, replace=False) for group in chosen])
 
 
