@@ -57,7 +57,8 @@ class Network(nn.Module):
 def _choose(worth: Tensor, generator: torch.Generator | None) -> Tensor:
     """Which tiles to do without: logits [B, tiles] -> bool [B, tiles]"""
     share, chance = torch.rand(2, len(worth), 1, generator=generator)
-    return worth.sigmoid() < share.square() * _MAX_SKIP_WORTH * (chance < _SKIP_ODDS)
+    limit: Tensor = share.square() * _MAX_SKIP_WORTH * (chance < _SKIP_ODDS)
+    return worth.sigmoid() < limit
 
 
 class MovingAverage:
