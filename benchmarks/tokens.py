@@ -42,7 +42,7 @@ REAL = {  # below drives/: name, what moves, every n-th frame, at most so many
     "pandaset_002/front_left.mp4": ("driving", 1, 80),
     "udacity/project_video_cut.mp4": ("driving", 3, 80),
     "street_static/street.mp4": ("static", 3, 80),
-    "tollroad_day/gantry.mp4": ("static", 3, 80),
+    "tollroad_day/gantry.mp4": ("static", 1, 80),
 }
 GALLERY_EVERY_S = 1.0  # queries lie half way between
 MOST_USED = 6

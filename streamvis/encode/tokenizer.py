@@ -48,7 +48,7 @@ class Tokenizer(nn.Module):
         super().__init__()
         channels = 4 * arch.pyramid_channels + arch.channels[-1]
         self.num_rounds = num_rounds
-        self.norm = nn.BatchNorm1d(channels, affine=False)
+        self.norm: nn.Module = nn.BatchNorm1d(channels, affine=False)
         self.read = nn.Linear(channels, size)
         self.key = nn.Linear(size, size)
         self.place = nn.Linear(4, size, bias=False)
@@ -68,12 +68,25 @@ class Tokenizer(nn.Module):
         key = self.key(F.relu(value)) + self.place(_places(h, w, cells.device))
         query = self.queries.expand(B, -1, -1)
         for _ in range(self.num_rounds):
-            attention = (query @ key.transpose(1, 2) * key.shape[-1] ** -0.5).softmax(1)
-            share = attention / (attention.sum(2, keepdim=True) + _EMPTY)  # [B, S, N]
-            content = share @ value
+            query = query * key.shape[-1] ** -0.5
+            attention = (key @ query.transpose(1, 2)).softmax(2)  # [B, N, S]
+            share = attention / (attention.sum(1, keepdim=True) + _EMPTY)
+            content = share.transpose(1, 2) @ value  # [B, S, D]
             query = self.queries + self.seek(content)
         vectors = F.normalize(content + self.refine(content), dim=-1)
-        return Slots(vectors, attention.view(B, -1, h, w))
+        return Slots(vectors, attention.transpose(1, 2).unflatten(2, (h, w)))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Merge the norm into the layer that reads it, in place, for inference."""
+        if isinstance(self.norm, nn.BatchNorm1d):
+            mean, variance = self.norm.running_mean, self.norm.running_var
+            assert mean is not None
+            assert variance is not None
+            scale = (variance + self.norm.eps).rsqrt()
+            self.read.bias -= self.read.weight @ (scale * mean)
+            self.read.weight *= scale
+            self.norm = nn.Identity()
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """Vectors [B, S, D] -> their codes, int64 [B, S]."""
@@ -143,6 +156,7 @@ class TokenReader:
         num_codes = len(bundle.tensors[f"{PART}.codebook"])
         network = Tokenizer(bundle.manifest.arch, num_slots, size, num_codes)
         bundle.load_into(network, PART)
+        network.fold()
         self.network = network.eval().requires_grad_(False).to(encoder.device)
 
     @torch.inference_mode()

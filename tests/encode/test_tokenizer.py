@@ -134,3 +134,16 @@ def test_a_bundle_without_tokens_says_so(untrained_weights):
 def test_another_encoder_has_no_tokens():
     with pytest.raises(WeightsError, match="use the encoder sv_tiny"):
         TokenReader(NoEncoder(EncoderConfig(name="none")))
+
+
+def test_folding_the_norm_changes_nothing():
+    torch.manual_seed(0)
+    network = Tokenizer(SvTinyArch()).eval()
+    torch.nn.init.uniform_(network.norm.running_mean, -1, 1)
+    torch.nn.init.uniform_(network.norm.running_var, 0.5, 2)
+    cells = torch.randn(2, 4, 6, network.read.in_features)
+    want = network(cells)
+    network.fold()
+    got = network(cells)
+    torch.testing.assert_close(got.vectors, want.vectors, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(got.attention, want.attention, atol=1e-5, rtol=1e-4)
