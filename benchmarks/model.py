@@ -4,9 +4,9 @@
     python benchmarks/model.py held-out | synthetic | calibrate | tiling | nested
 
 `--help` says the rest. Prints a table, and one line of JSON last. Settings are chosen on held-out
-and rendered pictures only. Pictures are folders with annotations.json and images/ (COCO, each
-image naming its `source` and the classes `labelled` in it), as `streamvis synth --labels coco`
-makes them; every detector gets them letter-boxed, at the same number of pixels.
+and rendered pictures only. Pictures are folders with annotations.json and images/ in COCO form, as
+`streamvis synth --labels coco` makes them; an image may name its `source` and the classes of which
+all are `labelled`. Every detector gets them letter-boxed, at the same number of pixels.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ DATA = YOLOX.parents[1]
 HELD_OUT = 0.1  # as configs/train/sv_tiny.yaml
 BLOCK = 5  # pictures next to each other by name are one unit of the bootstrap
 FLOOR = 0.01  # weaker detections are not looked at, as in `streamvis eval`
-MIN_DETECTIONS = 50  # of a class, to fit its calibration
+MIN_DETECTIONS = 50  # of a class, to fit a calibration of its own
 Found = dict[FrameKey, Detections]
 
 
@@ -101,6 +101,8 @@ def main() -> None:
     rows = verbs[args.verb]()
     print(f"{hardware()} {args.verb}, threads {args.threads}, load {os.getloadavg()[0]:.1f}\n")
     print(table(rows))
+    if args.write:
+        write_block(args.write, f"{args.verb}-drive" if args.drive else args.verb, table(rows))
     print(json.dumps({args.verb: rows}))
 
 
@@ -145,9 +147,9 @@ def read_shot(
         track_id=np.full(len(rows), -1, np.int64),
         is_ignored=np.array([bool(row.get("iscrowd")) for row in rows], np.bool_),
     )
-    key = (f"{folder.name}/{image['source']}", int(image["id"]))
+    key = (f"{folder.name}/{image.get('source', '')}", int(image["id"]))
     rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return Shot(key, rgb, labels, frozenset(image["labelled"]))
+    return Shot(key, rgb, labels, frozenset(image.get("labelled", CLASSES)))
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int]) -> tuple[torch.Tensor, float]:
@@ -247,19 +249,19 @@ def class_matches(shots: Sequence[Shot], found: Found) -> dict[str, Matches]:
 
 def calibrate(shots: Sequence[Shot], args: argparse.Namespace) -> dict[str, Any]:
     """A scale and a bias for each class's logit. The errors after it are of pictures it was not
-    fitted on: each half is judged by the map of the other. `--write` puts the map that is fitted
+    fitted on: each half is judged by the map of the other. `--save` puts the map that is fitted
     on all of them into the manifest."""
-    if load_bundle(args.weights).manifest.calibration is not None and not args.write:
-        raise SystemExit("these weights are calibrated; --write fits them anew")
+    if load_bundle(args.weights).manifest.calibration is not None and not args.save:
+        raise SystemExit("these weights are calibrated; --save fits them anew")
     path = (args.weights or BUNDLED).with_suffix(".json")
-    if args.write:
+    if args.save:
         set_calibration(path, None)
     found = find_all(sv_tiny(args, (640, 384)), shots)
     names = [f"{shot.key}" for shot in shots]
     halves = [[s for s, n in zip(shots, names, strict=True) if is_odd(n) == odd] for odd in (0, 1)]
     fits = [fit_classes(half, found) for half in halves]
     rows: dict[str, Any] = {}
-    before = {name: [] for name in CLASSES}
+    before: dict[str, list[tuple[Matches, Matches]]] = {name: [] for name in CLASSES}
     for half, other in zip(halves, reversed(fits), strict=True):
         for name, match in class_matches(half, found).items():
             before[name].append((match, apply_map(match, *other[name])))
@@ -273,7 +275,7 @@ def calibrate(shots: Sequence[Shot], args: argparse.Namespace) -> dict[str, Any]
                 "scale": round(whole[name][0], 3),
                 "bias": round(whole[name][1], 3),
             }
-    if args.write:
+    if args.save:
         scale, bias = zip(*(whole[name] for name in CLASSES), strict=True)
         set_calibration(path, CalibrationMap(scale=scale, bias=bias))
     return rows
@@ -287,16 +289,26 @@ def is_odd(name: str) -> bool:
 
 
 def fit_classes(shots: Sequence[Shot], found: Found) -> dict[str, tuple[float, float]]:
-    matches = class_matches(shots, found)
-    return {name: fit(matches[name]) if name in matches else (1.0, 0.0) for name in CLASSES}
+    """A class with few detections gets the map of all together: left as it is, it would outshout
+    the others in the same cell."""
+    judged = {name: judge(match) for name, match in class_matches(shots, found).items()}
+    pooled = fit(*(np.concatenate(column) for column in zip(*judged.values(), strict=True)))
+    return {
+        name: fit(*judged[name])
+        if name in judged and len(judged[name][0]) >= MIN_DETECTIONS and judged[name][1].any()
+        else pooled
+        for name in CLASSES
+    }
 
 
-def fit(match: Matches) -> tuple[float, float]:
-    """Platt's scaling at IoU 0.50, drawn a little towards leaving all as it is."""
+def judge(match: Matches) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of the detections, and which are right at IoU 0.50."""
     judged = ~match.ignored[0, IOU_50]
-    x, right = logit(match.score[judged]), match.label[0, IOU_50, judged] >= 0
-    if len(x) < MIN_DETECTIONS or not right.any():
-        return 1.0, 0.0
+    return logit(match.score[judged]), match.label[0, IOU_50, judged] >= 0
+
+
+def fit(x: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """Platt's scaling, drawn a little towards leaving all as it is."""
     sign = np.where(right, -1.0, 1.0)
 
     def loss(theta: np.ndarray) -> float:
@@ -459,6 +471,16 @@ def false_share(shots: Sequence[Shot], found: Found) -> float:
     return round(false / len(shots), 3)
 
 
+def write_block(path: Path, name: str, text: str) -> None:
+    """Put the text between the document's marks of this name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = path.read_text().partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{path} lacks the marks {begin} and {end}")
+    path.write_text(f"{before}{begin}\n{text}{end}{after}")
+
+
 def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown; a row may lack columns."""
     columns = list(dict.fromkeys(key for row in rows.values() for key in row))
@@ -485,7 +507,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--drive", type=Path, help="tiling: evaluate on this drive")
     parser.add_argument("--cameras", nargs="+", default=[])
     parser.add_argument("--max-frames", type=int)
-    parser.add_argument("--write", action="store_true", help="calibrate: into the manifest")
+    parser.add_argument("--save", action="store_true", help="calibrate: into the manifest")
+    parser.add_argument("--write", type=Path, help="put the table into this document")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     return args

@@ -144,4 +144,4 @@ def parts(encoder: SvTinyEncoder) -> Iterator[tuple[str, nn.Module]]:
 def macs(call: Call) -> float:
     with FlopCounterMode(display=False) as counter:
         call()
-    return counter.get_total_flops() / 2
+    return float(counter.get_total_flops()) / 2

@@ -79,7 +79,8 @@ def machine_facts() -> dict[str, Any]:
 def _weights(config: EvalConfig) -> list[Path]:
     encoder, onnx = config.encoder, config.detector.onnx
     bundled = BUNDLED if encoder.name == "sv_tiny" else None
-    return [path for path in (encoder.weights or bundled, onnx) if path is not None]
+    paths = [path for path in (encoder.weights or bundled, onnx) if path is not None]
+    return [*paths, *(path.with_suffix(".json") for path in paths)]  # a manifest calibrates
 
 
 def _hash_file(path: Path) -> str:
