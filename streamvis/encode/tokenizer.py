@@ -84,8 +84,8 @@ class Tokenizer(nn.Module):
             assert mean is not None
             assert variance is not None
             scale = (variance + self.norm.eps).rsqrt()
-            self.read.bias -= self.read.weight @ (scale * mean)
-            self.read.weight *= scale
+            self.read.bias.sub_(self.read.weight @ (scale * mean))
+            self.read.weight.mul_(scale)
             self.norm = nn.Identity()
 
     def nearest(self, vectors: Tensor) -> Tensor:
