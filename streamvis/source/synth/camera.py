@@ -1,12 +1,12 @@
-"""Pinhole cameras and the rig that carries them.
+"""Cameras and the rig that carries them.
 
 World: x along the street, y to its left, z up, metres. Optical frame: x right, y down, z forward.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,14 +20,24 @@ class Mount:
     yaw_deg: float  # left of straight ahead
     pitch_deg: float  # above the horizon
     hfov_deg: float
-    delay_ns: int  # after the rig's trigger: real rigs fire one camera after another
+    delay_ns: int = 0  # after the rig's trigger: real rigs fire one camera after another
+    lens: tuple[float, float] = (0.0, 0.0)  # radial distortion k1, k2
 
+
+MAX_CAMERAS = 6
 
 RIG = {
     "front": Mount((1.2, 0.0, 1.75), 0.0, -1.5, 66.0, 12_000_000),
     "front_left": Mount((1.0, 0.5, 1.72), 50.0, -2.0, 88.0, 8_000_000),
     "left": Mount((0.2, 0.7, 1.70), 92.0, -2.0, 88.0, 4_000_000),
     "back": Mount((-0.9, 0.0, 1.72), 180.0, -2.0, 82.0, 0),
+}
+
+SITES: dict[str, dict[str, Mount]] = {
+    "drive": RIG,
+    "gantry": {"gantry": Mount((0.0, 1.0, 7.4), 0.0, -13.0, 64.0)},
+    "corner": {"corner": Mount((0.0, 0.0, 5.2), 0.0, -14.0, 84.0)},
+    "car_park": {"car_park": Mount((0.0, 0.0, 6.2), 0.0, -19.0, 78.0)},
 }
 
 
@@ -47,6 +57,7 @@ class Camera:
     focal_px: float
     width: int
     height: int
+    lens: tuple[float, float] = (0.0, 0.0)  # radial distortion k1, k2 (Brown)
 
     @staticmethod
     def on_rig(mount: Mount, pose: RigPose, width: int, height: int) -> Camera:
@@ -57,21 +68,35 @@ class Camera:
         )
         rotation = look_rotation(pose.yaw + np.radians(mount.yaw_deg), np.radians(mount.pitch_deg))
         focal_px = width / 2 / np.tan(np.radians(mount.hfov_deg) / 2)
-        return Camera(position, rotation, float(focal_px), width, height)
+        return Camera(position, rotation, float(focal_px), width, height, mount.lens)
 
     @property
     def centre_px(self) -> tuple[float, float]:
         return self.width / 2, self.height / 2
 
-    @cached_property
-    def rays(self) -> NDArray[np.float32]:
-        """[H, W, 3] world directions with optical depth 1 through the pixel centres."""
+    @property
+    def half_view(self) -> tuple[float, float]:
+        """Tangents of half the field of view, across and down."""
         cx, cy = self.centre_px
-        x = (np.arange(self.width) + 0.5 - cx) / self.focal_px
-        y = (np.arange(self.height) + 0.5 - cy) / self.focal_px
+        return cx / self.focal_px, cy / self.focal_px
+
+    def moved(self, step: NDArray[np.float64], yaw: float) -> Camera:
+        """Shifted by `step` metres and turned left by `yaw` radians."""
+        cos, sin = np.cos(yaw), np.sin(yaw)
+        turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+        return replace(self, position=self.position + step, rotation=turn @ self.rotation)
+
+    def world_to_clip(self, near_m: float, far_m: float) -> NDArray[np.float64]:
+        """[4, 4] in OpenGL's form: clip x right, y up, all from -w to w."""
         right, down, forward = self.rotation.T
-        rows = y[:, None, None] * down + forward
-        return np.asarray(rows + (x[:, None] * right)[None], np.float32)
+        wide, high = self.half_view
+        a = (far_m + near_m) / (far_m - near_m)
+        b = -2 * far_m * near_m / (far_m - near_m)
+        matrix = np.zeros((4, 4))
+        for k, axis in enumerate((right / wide, -down / high, a * forward, forward)):
+            matrix[k, :3], matrix[k, 3] = axis, -axis @ self.position
+        matrix[2, 3] += b
+        return matrix
 
     def to_optical(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """World points [..., 3] -> optical frame [..., 3]."""
@@ -85,6 +110,19 @@ class Camera:
             tan = half / self.focal_px
             seen &= np.abs(side) - z * tan < radius * np.hypot(1, tan)
         return np.asarray(seen)
+
+    def bend(self, image: NDArray[Any]) -> NDArray[Any]:
+        """A map of labels as the lens shows it."""
+        if not any(self.lens):
+            return image
+        x, y = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
+        bent = (np.stack([x, y], -1) - self.centre_px) / self.focal_px
+        straight = bent.copy()
+        for _ in range(4):
+            r2 = (straight**2).sum(-1, keepdims=True)
+            straight = bent / (1 + self.lens[0] * r2 + self.lens[1] * r2**2)
+        column, row = np.floor(np.moveaxis(straight * self.focal_px + self.centre_px, -1, 0)).astype(int)
+        return np.asarray(image[row.clip(0, self.height - 1), column.clip(0, self.width - 1)])
 
     def project(self, optical: NDArray[np.floating]) -> NDArray[np.float64]:
         """Optical points [..., 3] in front of the camera -> pixels [..., 2]."""
@@ -115,3 +153,29 @@ def quaternion(rotation: NDArray[np.float64]) -> dict[str, float]:
     x, y, z, w = np.linalg.eigh(k)[1][:, -1]
     sign = -1.0 if w < 0 else 1.0
     return {name: float(sign * v) for name, v in zip("wxyz", (w, x, y, z), strict=True)}
+
+
+def read_rig(content: Any) -> dict[str, Mount]:
+    """Mounts from a JSON object by camera name; ValueError says what is wrong with it.
+
+    A camera is {"offset_m": [forward, left, up], "yaw_deg": left, "pitch_deg": up, "hfov_deg": 70,
+    "delay_ns": 0, "lens": [k1, k2]}; all but `offset_m` and `hfov_deg` may be left out.
+    """
+    if not isinstance(content, dict) or not 1 <= len(content) <= MAX_CAMERAS:
+        raise ValueError(f"a rig is an object of 1 to {MAX_CAMERAS} cameras by name")
+    return {str(name): _read_mount(str(name), entry) for name, entry in content.items()}
+
+
+def _read_mount(name: str, entry: Any) -> Mount:
+    try:
+        forward, left, up = map(float, entry["offset_m"])
+        k1, k2 = map(float, entry.get("lens", (0.0, 0.0)))
+        mount = Mount(
+            (forward, left, up), float(entry.get("yaw_deg", 0)), float(entry.get("pitch_deg", 0)),
+            float(entry["hfov_deg"]), int(entry.get("delay_ns", 0)), (k1, k2),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"camera {name!r} of the rig: {type(error).__name__} {error}") from None
+    if not 5 <= mount.hfov_deg <= 130:
+        raise ValueError(f"camera {name!r} of the rig: hfov_deg must be from 5 to 130")
+    return mount

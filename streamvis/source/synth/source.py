@@ -13,7 +13,6 @@ from streamvis.errors import SourceError
 from streamvis.source import framecode
 from streamvis.source.base import LetterBoxer
 from streamvis.source.config import SourceConfig
-from streamvis.source.synth.camera import RIG
 from streamvis.source.synth.scene import SceneConfig, StreetScene
 from streamvis.source.synth.uri import parse_synth_uri
 from streamvis.types import CameraInfo, CaptureTime, Frame
@@ -45,7 +44,7 @@ class SynthSource:
         index, self._next = self._next, self._next + 1
         rendered = self._scene.render(self._recorded, index)
         image = rendered.image
-        framecode.write(image, index, list(RIG).index(self._recorded))
+        framecode.write(image, index, self._scene.config.camera_number(self._recorded))
         letterbox = self._boxer.box(self.info.width, self.info.height)
         scaled = cv2.resize(image, letterbox.content_size, interpolation=cv2.INTER_AREA)
         return Frame(
