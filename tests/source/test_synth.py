@@ -13,20 +13,31 @@ import cv2
 import numpy as np
 import pytest
 import typer
+from opengl import needs_opengl
 from typer.testing import CliRunner
 
 from streamvis.cli.synth import synth
 from streamvis.errors import OutputError
 from streamvis.source import framecode
-from streamvis.source.synth.camera import RIG
+from streamvis.source.synth.camera import RIG, SITES, read_rig
 from streamvis.source.synth.drive import CameraFile, write_drive
+from streamvis.source.synth.extras import EXTRAS, write_extras
+from streamvis.source.synth.flow import flow_to_next
 from streamvis.source.synth.labels import CocoLabels
+from streamvis.source.synth.light import WEATHERS
+from streamvis.source.synth.render.renderer import Film
 from streamvis.source.synth.scene import RenderedFrame, RenderedObject, SceneConfig, StreetScene
-from streamvis.source.synth.traffic import Speed
+from streamvis.source.synth.training import write_pictures
 from streamvis.source.synth.uri import parse_synth_uri
+from streamvis.source.synth.world.driving import Driver, drive, stop_lines
+from streamvis.source.synth.world.route import Route
+from streamvis.source.synth.world.signals import Signals
 from streamvis.types import CLASSES
 
-CONFIG = SceneConfig(seed=1, num_frames=4, fps=10, width=320, height=180)
+pytestmark = needs_opengl
+CONFIG = SceneConfig(seed=23, num_frames=4, fps=10, width=320, height=180, film=Film(samples=1))
+
+TINY = replace(CONFIG, width=192, height=108, cameras=("front",))
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +137,7 @@ def test_track_ids_keep_their_object(frames: dict[tuple[str, int], RenderedFrame
                 if found.track_id in before:
                     step = np.subtract(found.centre_m, before[found.track_id])
                     assert np.linalg.norm(step) < 15.0 / CONFIG.fps  # 15 m/s
-                    assert abs(step[2]) < 0.01
+                    assert abs(step[2]) < 0.14  # a kerb
 
 
 def rotation(q: dict[str, float]) -> np.ndarray:
@@ -190,7 +201,7 @@ def test_boxes_move_as_the_geometry_says(
                 for index, o in ((0, before[track_id]), (1, after[track_id]))
             )
             errors.append(np.abs(moved - expected).max())
-    assert len(errors) > 5
+    assert len(errors) > 2
     assert np.median(errors) < 1.0
     assert max(errors) < 4.0
 
@@ -275,22 +286,20 @@ def test_decoded_pictures_are_the_rendered_ones(
         assert difference[index] < 8
 
 
-def test_smooth_edges_keep_the_labels(
+def test_more_samples_are_smoother_and_keep_the_labels(
     frames: dict[tuple[str, int], RenderedFrame],
 ) -> None:
-    smooth = StreetScene(replace(CONFIG, supersample=2)).render("front", 0)
+    smooth = StreetScene(replace(CONFIG, film=Film(samples=4))).render("front", 0)
     plain = frames["front", 0]
-    assert smooth.image.shape == plain.image.shape
-    assert (smooth.ids == plain.ids).mean() > 0.97
-    known = {o.track_id: o for o in smooth.objects}
-    for found in plain.objects:
-        if is_whole(found):
-            assert np.abs(np.subtract(found.xyxy, known[found.track_id].xyxy)).max() <= 2
+    np.testing.assert_array_equal(smooth.ids, plain.ids)
+    assert smooth.objects == plain.objects
+    edges = [np.abs(np.diff(f.image.astype(int), axis=1)).mean() for f in (smooth, plain)]
+    assert edges[0] < edges[1]
 
 
-def test_the_committed_drive_is_seed_25() -> None:
-    """`streamvis synth pipelines/drives/street --seed 25 --smooth` makes it again."""
-    scene = StreetScene(SceneConfig(seed=25, supersample=2))
+def test_the_committed_drive_is_seed_23() -> None:
+    """`streamvis synth pipelines/drives/street --seed 23 --samples 4` makes it again."""
+    scene = StreetScene(SceneConfig(seed=23))
     committed = Path(__file__).parents[2] / "pipelines" / "drives" / "street"
     rig = json.loads((committed / "rig.json").read_text())
     assert list(rig) == list(RIG)
@@ -307,11 +316,155 @@ def test_the_committed_drive_is_seed_25() -> None:
         assert a["bbox"] == pytest.approx(b["bbox"], abs=1)
 
 
-def test_speed_is_integrated_exactly() -> None:
-    speed = Speed((0.0, 2.0, 4.0), (0.0, 6.0, 6.0))
-    assert speed.distance(2.0) == pytest.approx(6.0)
-    assert speed.distance(5.0) == pytest.approx(24.0)
-    assert Speed.constant(3.0).distance(-2.0) == pytest.approx(-6.0)
+def test_flow_says_where_still_things_go(frames: dict[tuple[str, int], RenderedFrame]) -> None:
+    """Pulled back along the true flow, the next frame is this one, and so is its depth."""
+    scene = StreetScene(replace(CONFIG, film=Film(samples=4, grain=0.0, shutter_s=0.0)))
+    for camera in ("front", "left"):
+        first, later = (scene.render(camera, i) for i in (1, 2))
+        flow, valid = flow_to_next(scene, first)
+        rows, columns = np.mgrid[: CONFIG.height, : CONFIG.width].astype(np.float32)
+        at = columns + flow[..., 0], rows + flow[..., 1]
+        image = cv2.remap(later.image, *at, cv2.INTER_LINEAR)
+        ids = cv2.remap(later.ids.astype(np.float32), *at, cv2.INTER_NEAREST)
+        depth = cv2.remap(later.depth, *at, cv2.INTER_NEAREST)
+        still = valid & (first.ids == 0) & (ids == 0)
+        still &= np.abs(depth - first.depth) < 0.05 * first.depth + 1.0  # not hidden there
+        assert still.mean() > 0.3
+
+        def error(other: np.ndarray, mine: np.ndarray = first.image, where: np.ndarray = still) -> float:
+            return float(np.abs(other.astype(float) - mine)[where].mean())
+
+        assert error(image) < 6.0  # pixels are large here: below 2 at 960x540, see docs/synthetic.md
+        assert error(image) < 0.5 * error(later.image)
+
+
+def test_a_moving_object_s_flow_carries_its_pixels_onto_it(
+    frames: dict[tuple[str, int], RenderedFrame], scene: StreetScene
+) -> None:
+    landed = []
+    for camera in CONFIG.cameras:
+        first, later = frames[camera, 1], frames[camera, 2]
+        flow, valid = flow_to_next(scene, first)
+        rows, columns = np.nonzero(valid & (first.ids > 0))
+        x = (columns + 0.5 + flow[rows, columns, 0]).astype(int)
+        y = (rows + 0.5 + flow[rows, columns, 1]).astype(int)
+        landed.append(later.ids[y, x] == first.ids[rows, columns])
+    assert np.concatenate(landed).mean() > 0.85
+
+
+def test_whole_pixels_count_what_is_hidden(scene: StreetScene) -> None:
+    """Of each pair of objects on one spot the nearer hides the farther, never the reverse."""
+    frame = scene.render("front", 0)
+    hidden = [o for o in frame.objects if o.visible_fraction < 0.6]
+    for found in hidden:
+        x0, y0, x1, y1 = found.xyxy
+        around = frame.depth[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3]
+        own = frame.depth[frame.ids == found.track_id]
+        assert around.min() < own.max()
+    assert hidden
+
+
+@pytest.mark.parametrize("weather", WEATHERS)
+def test_every_hour_and_weather_gives_a_picture(weather: str) -> None:
+    image = StreetScene(replace(TINY, weather=weather)).render("front", 0).image
+    assert 15 < image.mean() < 215
+    assert image.std() > 12
+
+
+def test_night_is_darker_than_day() -> None:
+    dark = [
+        np.percentile(StreetScene(replace(TINY, weather=w)).render("front", 0).image, 30)
+        for w in ("night", "day")
+    ]
+    assert dark[0] < 0.7 * dark[1]
+
+
+@pytest.mark.parametrize("site", [s for s in SITES if s != "drive"])
+def test_fixed_cameras_stand_still(site: str) -> None:
+    scene = StreetScene(replace(TINY, site=site, cameras=(), rig={}))
+    (camera,) = scene.config.cameras
+    np.testing.assert_array_equal(scene.camera(camera, 0).position, scene.camera(camera, 3).position)
+    assert scene.render(camera, 0).objects
+
+
+def test_a_lens_bends_picture_and_labels_alike() -> None:
+    """A distorted drive has the straight one's objects, nearer to the middle."""
+    bent = {"front": replace(RIG["front"], lens=(-0.2, 0.0))}
+    straight, curved = (
+        StreetScene(replace(CONFIG, rig=rig, cameras=("front",))).render("front", 0)
+        for rig in ({}, bent)
+    )
+    assert not np.array_equal(straight.image, curved.image)
+    known = {o.track_id: o for o in straight.objects}
+    moved = [
+        np.abs(np.subtract(o.xyxy, (160, 90, 160, 90))).sum()
+        - np.abs(np.subtract(known[o.track_id].xyxy, (160, 90, 160, 90))).sum()
+        for o in curved.objects
+        if o.track_id in known and is_whole(o, 3) and is_whole(known[o.track_id], 3)
+    ]
+    assert moved
+    assert np.mean(moved) > 0  # barrel distortion samples a straight picture nearer to its middle
+
+
+def test_extras_are_pictures_beside_the_videos(scene: StreetScene, tmp_path: Path) -> None:
+    frame = scene.render("left", 0)
+    write_extras(scene, frame, tmp_path, EXTRAS)
+    mask, depth, flow = (
+        cv2.imread(str(tmp_path / kind / "left" / "00000.png"), cv2.IMREAD_UNCHANGED)
+        for kind in EXTRAS
+    )
+    np.testing.assert_array_equal(mask, frame.ids)
+    near = frame.depth < 600
+    np.testing.assert_allclose(depth[near] / 100, frame.depth[near], atol=0.006)
+    expected, valid = flow_to_next(scene, frame)
+    found = (flow[..., ::-1].astype(float)[..., :2] - 32768) / 64
+    np.testing.assert_allclose(found[valid], expected[valid], atol=0.01)
+
+
+def test_training_pictures_have_coco_labels(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "set", 2, 5, (192, 108))
+    labels = json.loads((tmp_path / "set" / "annotations.json").read_text())
+    assert [i["file_name"] for i in labels["images"]] == ["images/000000.jpg", "images/000001.jpg"]
+    assert all((tmp_path / "set" / i["file_name"]).is_file() for i in labels["images"])
+    assert labels["annotations"]
+    with pytest.raises(OutputError, match="exists already"):
+        write_pictures(tmp_path / "set", 1, 5, (192, 108))
+
+
+def test_lights_change_and_never_cross() -> None:
+    for split in (False, True):
+        signals = Signals(0.0, split)
+        times = np.arange(0, signals.cycle_s, 0.25)
+        lamps = [[signals.lamp(m, t) for m in ("ahead", "cross", "people")] for t in times]
+        assert all(sum(lamp != "red" for lamp in now) <= 1 for now in lamps)
+        assert {now[0] for now in lamps} == {"red", "amber", "green"}
+        start = signals.next_green("cross", 1.0)
+        assert signals.lamp("cross", start + 0.01) == "green"
+
+
+def test_drivers_neither_crash_nor_run_lights() -> None:
+    """Two cars on one lane towards a red light: both stop before the line, one behind the other."""
+    route = Route.through([(-100.0, 0.0), (100.0, 0.0)])
+    lines = stop_lines(route, [0.0])
+    cars = [Driver(route, start, 10.0, 4.5, 1.8, lines) for start in (20.0, 5.0)]
+    always_red = Signals(phase_s=14.0, split=False)  # ahead has just turned red
+    first, second = drive(cars, always_red, 6.0)
+    ((line, _),) = lines
+    gone = np.array([[m.gone(t) for t in np.arange(-11, 6, 0.5)] for m in (first, second)])
+    assert (np.diff(gone, axis=1) >= -1e-9).all()
+    assert (gone[0] - gone[1] > 4.5).all()
+    red = [t for t in np.arange(-11, 6, 0.5) if always_red.lamp("ahead", t) == "red"]
+    for t in red:
+        before = first.gone(t) < line
+        assert before == (first.gone(t + 0.4) < line)
+
+
+def test_routes_turn_smoothly() -> None:
+    route = Route.through([(0, 0), (50, 0), (50, 50)], 8.0)
+    yaw = [route.at(s)[2] for s in np.arange(0, route.length_m, 0.5)]
+    assert yaw[0] == pytest.approx(0.0)
+    assert yaw[-1] == pytest.approx(np.pi / 2)
+    assert np.abs(np.diff(yaw)).max() < 0.15
 
 
 def test_an_existing_folder_is_kept(folder: Path, scene: StreetScene) -> None:
@@ -366,11 +519,35 @@ def test_uri_names_a_scene() -> None:
         ("synth://street?size=63x64", "width must be even"),
         ("synth://street?seconds=999", "at most 180 s"),
         ("synth://street?camera=top", "cameras must be some of front"),
+        ("synth://street?weather=hail", "weather must be one of day"),
+        ("synth://street?site=roof", "site must be one of drive"),
     ],
 )
 def test_a_wrong_uri_says_what_is_wrong(uri: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_synth_uri(uri)
+
+
+def test_a_rig_file_names_cameras() -> None:
+    rig = read_rig({"roof": {"offset_m": [0, 0, 2], "hfov_deg": 90, "lens": [-0.1, 0]}})
+    scene = StreetScene(replace(CONFIG, rig=rig, cameras=()))
+    assert list(scene.rig()) == ["roof"]
+    assert scene.rig()["roof"]["intrinsics"]["k1"] == -0.1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "1 to 6 cameras"),
+        ({}, "1 to 6 cameras"),
+        ({"a": {"hfov_deg": 90}}, "offset_m"),
+        ({"a": {"offset_m": [0, 0], "hfov_deg": 90}}, "not enough values"),
+        ({"a": {"offset_m": [0, 0, 1], "hfov_deg": 200}}, "from 5 to 130"),
+    ],
+)
+def test_a_wrong_rig_says_what_is_wrong(content: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_rig(content)
 
 
 app = typer.Typer()
@@ -394,6 +571,11 @@ def test_command_writes_a_drive(tmp_path: Path) -> None:
         (["--seconds", "0"], "num_frames"),
         (["--fps", "0"], "num_frames"),
         (["--cameras", "front,front"], "named twice"),
+        (["--weather", "hail"], "weather must be"),
+        (["--samples", "0"], "samples must be"),
+        (["--extras", "sound"], "extras must be"),
+        (["--labels", "voc"], "labels must be"),
+        (["--rig", "nowhere.json"], "cannot read"),
         (["--cameras", "roof"], "cameras must be"),
         (["--seed", "-1"], "seed"),
         (["--size", "192x108"], "a frame code needs"),

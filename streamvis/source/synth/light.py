@@ -46,13 +46,13 @@ class Weather:
 
 
 WEATHERS: dict[str, Weather] = {
-    "day": Weather((34, 56), (0.65, 1.0), 3.4, 0.95, 0.6, (700, 1400), 0.80),
+    "day": Weather((34, 56), (0.65, 1.0), 3.4, 0.95, 0.6, (700, 1400), 0.92),
     "overcast": Weather((45, 60), (0.0, 0.1), 0.0, 1.35, 0.4, (350, 700), 0.92),
-    "low_sun": Weather((7, 12), (0.7, 0.95), 3.2, 0.55, 2.6, (380, 700), 1.05, 0.05, glare=0.10,
+    "low_sun": Weather((10, 15), (0.7, 0.95), 4.2, 0.55, 1.9, (380, 700), 0.85, 0.05, glare=0.10,
                        zenith=(0.12, 0.24, 0.52), horizon=(0.98, 0.72, 0.48)),
     "dusk": Weather((-4, -2), (0.4, 0.8), 0.0, 0.34, 3.0, (350, 700), 1.9, 0.40, True,
                     grain=1.5, glare=0.10, zenith=(0.045, 0.085, 0.24), horizon=(0.62, 0.34, 0.26)),
-    "night": Weather((-40, -30), (0.3, 0.9), 0.0, 0.028, 1.0, (500, 900), 3.4, 0.30, True,
+    "night": Weather((-40, -30), (0.3, 0.9), 0.0, 0.05, 1.0, (500, 900), 3.2, 0.30, True,
                      grain=2.4, glare=0.16, zenith=(0.006, 0.009, 0.022), horizon=(0.035, 0.030, 0.036)),
     "rain": Weather((40, 50), (0.0, 0.05), 0.0, 0.85, 0.4, (130, 260), 1.25, 0.22, True,
                     1.0, 1.0, 1.4, 0.10, (0.40, 0.43, 0.47), (0.60, 0.63, 0.67)),
@@ -85,7 +85,7 @@ class Light:
         weather = WEATHERS[name]
         elevation = np.radians(rng.uniform(*weather.elevation_deg))
         # A low sun shines along the street and a high one across it, as photographers like it.
-        bearing = rng.uniform(14, 38) if name == "low_sun" else rng.uniform(35, 150)
+        bearing = rng.uniform(4, 13) if name == "low_sun" else rng.uniform(35, 150)
         azimuth = rng.choice([-1, 1]) * np.radians(bearing)
         level = np.cos(elevation)
         to_sun = np.array([level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation)])

@@ -304,14 +304,18 @@ def _office(rng: np.random.Generator, width: float) -> Mesh:
     return merge(parts)
 
 
-def terrace(rng: np.random.Generator, length: float, *, open_ends: Sequence[bool] = (True, True)) -> Mesh:
-    """Houses wall to wall along x from 0 to `length`, fronts on y = 0 towards -y."""
-    parts, x = [], 0.0
+def terrace(
+    rng: np.random.Generator, length: float, *, open_ends: Sequence[bool] = (True, True)
+) -> list[tuple[float, Mesh]]:
+    """(x, house) wall to wall along x from 0 to `length`, fronts on y = 0 towards -y."""
+    parts: list[tuple[float, Mesh]] = []
+    x = 0.0
     while x < length - 0.1:
         width = min(float(rng.uniform(8.5, 16.0)), length - x)
         if length - x - width < 6:
             width = length - x
         is_first, is_last = x == 0.0, x + width > length - 0.1
-        parts.append(house(rng, width, left=is_first and open_ends[0], right=is_last and open_ends[1]).placed(x, 0))
+        left, right = is_first and open_ends[0], is_last and open_ends[1]
+        parts.append((x, house(rng, width, left=left, right=right)))
         x += width
-    return merge(parts)
+    return parts

@@ -44,7 +44,7 @@ def tree(rng: np.random.Generator) -> Mesh:
     tips.append(top + (0, 0, 2.9))
     colour = GREENS[rng.integers(len(GREENS))]
     crown = _sprays(rng, np.array(tips), 24, 0.62, colour, (0.55, 0.85))
-    return merge([bars(parts, 7), crown])
+    return replace(merge([bars(parts, 7), crown]), far=merge([bars(parts[:2], 4), crown]))
 
 
 def _sprays(

@@ -30,6 +30,9 @@ class Kind(IntEnum):
     PAVING = 6  # slabs; wet when it rains
 
 
+FAR_M = 38.0
+
+
 @dataclass(frozen=True)
 class Surface:
     """What a face looks like."""
@@ -51,6 +54,7 @@ class Mesh:
     faces: NDArray[np.int32]  # [F, 3]
     casts: bool = True  # throws a shadow
     is_fleeting: bool = False  # posed for one moment; nobody else draws it
+    far: Mesh | None = None  # a coarser one that looks the same from FAR_M on
 
     def __len__(self) -> int:
         return len(self.faces)

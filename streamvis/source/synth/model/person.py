@@ -78,7 +78,7 @@ class Person:
             lift = max(0.0, float(np.cos(phase) * side)) * 0.75 + 0.06
             parts += self._leg(hip, side, turn, lift)
             parts += self._arm(hip, side, -0.8 * turn, 0.35)
-        body = merge([bars(parts, 9), self._torso(hip, 0.05)])
+        body = merge([bars(parts, 7), self._torso(hip, 0.05)])
         return replace(body.scaled(self.height / 1.76), is_fleeting=True)
 
     def riding(self, pedalled: float) -> Mesh:
@@ -103,7 +103,7 @@ class Person:
                 Bar(elbow, hand, 0.045, 0.038, self.top),
                 Bar(hand, hand + _xyz(0.05, 0, 0), 0.042, 0.04, self.skin),
             ]
-        return replace(merge([bars(parts, 8), self._torso(hip, 0.55)]), is_fleeting=True)
+        return replace(merge([bars(parts, 7), self._torso(hip, 0.55)]), is_fleeting=True)
 
     def standing(self) -> Mesh:
         """Both feet together, arms down."""
@@ -111,7 +111,7 @@ class Person:
 
     def _torso(self, hip: NDArray[np.float64], lean: float) -> Mesh:
         up, ahead = _xyz(np.sin(lean), 0, np.cos(lean)), _xyz(np.cos(lean), 0, -np.sin(lean))
-        turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)[:, None]
+        turn = np.linspace(0, 2 * np.pi, 10, endpoint=False)[:, None]
         rings = [
             hip + up * z + np.cos(turn) * d * ahead + np.sin(turn) * w * _xyz(0, 1, 0)
             for z, w, d in (_COAT if self.has_coat and lean < 0.3 else _TRUNK)
@@ -140,8 +140,8 @@ class Person:
         if self.has_long_hair:
             parts.append(Bar(head + _xyz(-0.05, 0, 0.04), head + _xyz(-0.07, 0, -0.15), 0.075, 0.06, hair))
         for side in (1, -1) if self.has_bag else ():
-            back = hip - _xyz(0.20, 0, 0) + side * _xyz(0, 0.08, 0)
-            parts.append(Bar(back + 0.14 * up, back + 0.42 * up, 0.10, 0.085, self.bag))
+            back = hip - _xyz(0.20, 0, 0) + side * _xyz(0, 0.055, 0)
+            parts.append(Bar(back + 0.15 * up, back + 0.42 * up, 0.105, 0.095, self.bag))
         return parts
 
     def _leg(self, hip: NDArray[np.float64], side: int, swing: float, bend: float) -> list[Bar]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 from functools import cache
 
@@ -144,7 +144,12 @@ _HIGH = (0.06, 0.5, 0.86)
 @cache
 def body_mesh(kind: str) -> Mesh:
     body = BODY[kind]
-    parts = [_skin(body), *_underside(body), *_mirrors(body)]
+    near = [_skin(body, 1.0), *_underside(body), *_mirrors(body)]
+    far = [_skin(body, 0.34), _underside(body)[0]]
+    return replace(_with_bed(kind, near), far=_with_bed(kind, far))
+
+
+def _with_bed(kind: str, parts: list[Mesh]) -> Mesh:
     if kind == "pickup":
         bed = Surface((0.03, 0.03, 0.032))
         parts.append(quads([[(-2.55, -0.72, 1.105), (-0.95, -0.72, 1.105), (-0.95, 0.72, 1.105), (-2.55, 0.72, 1.105)]], bed))
@@ -154,11 +159,16 @@ def body_mesh(kind: str) -> Mesh:
 @cache
 def lorry_mesh(tone: Colour) -> Mesh:
     """A cab with a box behind it."""
-    cab = body_mesh("lorry").placed(2.65, 0)
+    cab = body_mesh("lorry")
+    assert cab.far is not None
+    return replace(_lorry(cab, tone), far=_lorry(cab.far, tone))
+
+
+def _lorry(cab: Mesh, tone: Colour) -> Mesh:
     panel = Surface(tone, LAYER["panel"], gloss=0.1)
     return merge(
         [
-            cab,
+            cab.placed(2.65, 0),
             box((-3.7, -1.22, 1.02), (1.45, 1.22, 3.35), panel, with_floor=True, repeat_m=2.4),
             box((-3.7, -0.5, 0.55), (2.2, 0.5, 1.02), DARK, with_floor=True),
             box((-3.74, -1.2, 0.50), (-3.6, 1.2, 0.66), DARK, with_floor=True),
@@ -172,13 +182,13 @@ def _lamp_box(x: float, y: float, z: float) -> Mesh:
     return box((x, y - 0.15, z), (x + 0.08, y + 0.15, z + 0.13), Surface((0.5, 0.015, 0.012), gloss=0.3, glow=0.6), with_floor=True)
 
 
-def _stations(body: Body) -> NDArray[np.float64]:
+def _stations(body: Body, detail: float) -> NDArray[np.float64]:
     half = body.length / 2
-    count = int(np.clip(body.length * 8, 20, 46))
+    count = int(np.clip(body.length * 8, 20, 46) * detail)
     xs = [np.linspace(-half, half, count), [-half + 0.03, half - 0.03, -half + 0.09, half - 0.09]]
     for axle in body.axles:
         mouth = body.arch_radius
-        xs.append(axle + mouth * np.cos(np.linspace(0.02, np.pi - 0.02, 11)))
+        xs.append(axle + mouth * np.cos(np.linspace(0.02, np.pi - 0.02, 11 if detail == 1 else 5)))
         xs.append([axle - mouth * 1.002, axle + mouth * 1.002])
     every = np.unique(np.round(np.concatenate(xs), 4))
     return every[np.append(True, np.diff(every) > 1e-3)]
@@ -200,8 +210,8 @@ def _sections(body: Body, x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([left, right], 1)
 
 
-def _skin(body: Body) -> Mesh:
-    x = _stations(body)
+def _skin(body: Body, detail: float) -> Mesh:
+    x = _stations(body, detail)
     points = _sections(body, x)
     ends = [_end(points[0], -1), _end(points[-1], 1)]
     points = np.concatenate([ends[0][None], points, ends[1][None]])
@@ -324,14 +334,18 @@ def build_ball(centre: Sequence[float], radii: Sequence[float]) -> Mesh:
 
 
 @cache
-def wheel_mesh(radius: float, layer: int, width: float = 0.22) -> Mesh:
+def wheel_mesh(radius: float, layer: int) -> Mesh:
     """Axle along y, the face at y = 0 looking to +y."""
-    angle = np.linspace(0, 2 * np.pi, 21)
+    return replace(_wheel(radius, layer, 20), far=_wheel(radius, layer, 9))
+
+
+def _wheel(radius: float, layer: int, sides: int, width: float = 0.22) -> Mesh:
+    angle = np.linspace(0, 2 * np.pi, sides + 1)
     profile = ((0.0, 0.88), (0.012, 0.95), (-0.035, 1.0), (-width, 1.0))
     rings = np.stack(
-        [np.stack([r * radius * np.sin(angle), np.full(21, y), r * radius * np.cos(angle)], -1) for y, r in profile]
+        [np.stack([r * radius * np.sin(angle), np.full(sides + 1, y), r * radius * np.cos(angle)], -1) for y, r in profile]
     )
     skin = np.stack([rings[:-1, :-1], rings[:-1, 1:], rings[1:, 1:], rings[1:, :-1]], 2).reshape(-1, 4, 3)
-    face = disc((0, -0.002, 0), radius * 0.9, Surface((1, 1, 1), layer, gloss=0.25), 20)
-    hidden = disc((0, -width, 0), radius, DARK, 12)
+    face = disc((0, -0.002, 0), radius * 0.9, Surface((1, 1, 1), layer, gloss=0.25), sides)
+    hidden = disc((0, -width, 0), radius, DARK, sides // 2)
     return merge([quads(skin, RUBBER), face, hidden])

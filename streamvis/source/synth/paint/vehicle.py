@@ -217,7 +217,16 @@ def _tail(sheet: _Sheet, body: Body) -> None:
         if body.squareness > 0.25:
             lamp = [(s * 0.76 * w, low), (s * 0.97 * w, low), (s * 0.95 * w, high), (s * 0.78 * w, high)]
         sheet.fill(REAR_VIEW, _rounded(lamp, 0.04), (0.62, 0.10, 0.09), gloss=0.45, tail=1.0)
-    _plate(sheet, REAR_VIEW, low - 0.14 if body.squareness < 0.25 else floor + 0.24)
+    is_high = body.squareness < 0.4  # the plate between the lamps, else on the bumper
+    _plate(sheet, REAR_VIEW, 0.5 * (low + high) - 0.12 if is_high else floor + 0.24)
+    if is_high:
+        z = 0.5 * (low + high) + 0.01
+        sheet.fill(REAR_VIEW, _rect(-0.34 * w, z, 0.34 * w, z + 0.035), (0.55, 0.56, 0.58), gloss=0.5)
+    for s in (-1, 1):
+        sheet.fill(REAR_VIEW, _rect(s * 0.72 * w - 0.09, floor + 0.13, s * 0.72 * w + 0.09, floor + 0.17), (0.5, 0.06, 0.05), gloss=0.3)
+    if body.rear_glass is not None and body.name != "bus":
+        z = float(body.top(np.array([body.rear_glass[1]]))[0]) - 0.035
+        sheet.fill(REAR_VIEW, _rect(-0.13, z, 0.13, z + 0.02), (0.35, 0.05, 0.05), tail=0.5)
 
 
 def _plate(sheet: _Sheet, view: View, z: float) -> None:

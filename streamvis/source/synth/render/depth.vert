@@ -1,7 +1,6 @@
 #version 330
-// Depth alone: for shadow maps, and before the picture so that hidden pixels cost nothing.
+// Depth alone, for shadow maps.
 uniform mat4 world_to_clip;
-uniform float shutter_s;
 
 in vec3 position;
 in vec2 uv;
@@ -10,15 +9,13 @@ in vec4 material;
 in vec4 row_x;
 in vec4 row_y;
 in vec4 row_z;
-in vec3 velocity;
 
 out vec2 v_uv;
 flat out vec2 v_material;
-invariant gl_Position;
 
 void main() {
     vec4 local = vec4(position, 1.0);
-    vec3 world = vec3(dot(row_x, local), dot(row_y, local), dot(row_z, local)) + velocity * shutter_s;
+    vec3 world = vec3(dot(row_x, local), dot(row_y, local), dot(row_z, local));
     v_uv = uv;
     v_material = material.xy * 255.0;
     gl_Position = world_to_clip * vec4(world, 1.0);

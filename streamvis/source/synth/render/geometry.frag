@@ -30,7 +30,7 @@ vec3 linear(vec3 srgb) { return srgb * srgb; }
 #ifdef FRONT
 void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 normal, inout float trait) {
     int kind = int(v_material.y + 0.5);
-    vec4 texel = texture(textures, vec3(v_uv, v_material.x), -0.5);
+    vec4 texel = texture(textures, vec3(v_uv, v_material.x), -0.3);
     vec3 colour = linear(texel.rgb);
     if (kind == CUTOUT) {
         if (texel.a < 0.5) discard;
@@ -58,8 +58,8 @@ void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 
 bool lamp(int bit) { return (int(v_paint.a) & bit) != 0; }
 
 void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 normal, inout float trait) {
-    vec4 texel = texture(textures, vec3(v_uv, v_material.x), -0.5);
-    vec4 parts = texture(textures, vec3(v_uv, v_material.x + 1.0), -0.5);
+    vec4 texel = texture(textures, vec3(v_uv, v_material.x), -0.3);
+    vec4 parts = texture(textures, vec3(v_uv, v_material.x + 1.0), -0.3);
     albedo = linear(texel.rgb) * mix(vec3(1.0), v_paint.rgb * 1.15, texel.a);
     gloss = parts.r;
     trait = MIRROR;
@@ -76,14 +76,15 @@ void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 
 void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 normal, inout float trait) {
     int kind = int(v_material.y + 0.5);
     float layer = v_material.x;
-    vec3 base = linear(texture(textures, vec3(v_world.xy / (kind == PAVING ? 2.4 : 2.9), layer), -0.3).rgb);
+    vec3 base = linear(texture(textures, vec3(v_world.xy / (kind == PAVING ? 2.4 : 2.9), layer)).rgb);
     vec3 stain = texture(textures, vec3(v_world.xy / 9.3, 1.0)).rgb;
     vec3 fine = texture(textures, vec3(v_world.yx / 1.7, 1.0)).rgb;
     if (kind == MARK) {
-        float cover = smoothstep(0.16, 0.40, fine.g + 0.5 * (fine.b - 0.5) + 0.12);
+        float speck = texture(textures, vec3(v_world.xy / 0.53, 1.0)).b;
+        float cover = smoothstep(0.10, 0.34, 0.45 * fine.g + 0.25 * fine.b + 0.5 * speck);
         base = mix(base, albedo * (0.75 + 0.5 * stain.g), 0.92 * cover);
     } else {
-        base *= albedo * (0.70 + 0.60 * stain.g) * (0.88 + 0.24 * fine.b);
+        base *= albedo * (0.88 + 0.24 * stain.g) * (0.86 + 0.28 * fine.b);
     }
     albedo = base;
     if (wet > 0.0) {

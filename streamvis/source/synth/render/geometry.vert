@@ -24,7 +24,6 @@ out vec4 v_colour;
 flat out vec3 v_material;
 flat out vec4 v_paint;
 flat out float v_owner;
-invariant gl_Position;
 
 void main() {
     vec4 local = vec4(position, 1.0);

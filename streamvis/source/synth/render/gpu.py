@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,7 +20,7 @@ _VERTEX = np.dtype(
 )  # fmt: skip
 _VERTEX_FORMAT = "3f 3f 2f 4f1 4f1"
 _VERTEX_NAMES = ("position", "normal", "uv", "colour", "material")
-_ROW_FORMAT = "4f 4f 4f 3f 4f 1f/i"
+_ROW_FORMAT = "4f 4f 4f 3f 4f 1f"
 _ROW_NAMES = ("row_x", "row_y", "row_z", "velocity", "paint", "owner")
 
 
@@ -43,8 +43,10 @@ def context() -> Any:
         ) from None
 
 
+@cache
 def program(vertex: str, fragment: str, define: str = "") -> Any:
-    """`define` names a variant of the fragment shader."""
+    """`define` names a variant of the fragment shader. All renderers of a process share it:
+    software OpenGL compiles for seconds."""
     folder = files("streamvis.source.synth.render")
     sources = ((folder / name).read_text(encoding="utf-8") for name in (vertex, fragment))
     vertex_shader, fragment_shader = sources
@@ -104,77 +106,90 @@ def pack_vertices(mesh: Mesh) -> bytes:
 class _Uploaded:
     """One mesh on the GPU with room for the rows of the things that share it."""
 
-    def __init__(self, mesh: Mesh, programs: Sequence[Program]) -> None:
+    def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh  # kept: the cache's key is its identity
         self._vertices = context().buffer(pack_vertices(mesh))
-        kind = mesh.material[mesh.faces[:, 0], 1]
-        self._faces: dict[int, Any] = {}
-        for found in programs:
-            wanted = mesh.faces if found.kinds is None else mesh.faces[np.isin(kind, found.kinds)]
-            if len(wanted):
-                data = np.ascontiguousarray(wanted, np.int32).tobytes()
-                self._faces[id(found.code)] = context().buffer(data)
-        self._programs = [p for p in programs if id(p.code) in self._faces]
-        self._reserve(1)
+        self._kind = mesh.material[mesh.faces[:, 0], 1]
+        self._faces: dict[tuple[Kind, ...] | None, Any] = {}
+        self._arrays: dict[int, Any] = {}
+        self._rows, self._room = None, 0
 
-    def _reserve(self, count: int) -> None:
-        gl = context()
-        self._room = count
-        self._rows = gl.buffer(reserve=count * ROW_FLOATS * 4)
-        self._arrays = {id(p.code): self._array(p.code) for p in self._programs}
-
-    def _array(self, target: Any) -> Any:
-        content = [
-            self._content(target, self._vertices, _VERTEX_FORMAT, _VERTEX_NAMES, ""),
-            self._content(target, self._rows, _ROW_FORMAT.replace("/i", ""), _ROW_NAMES, "/i"),
-        ]
-        return context().vertex_array(target, content, self._faces[id(target)])
-
-    @staticmethod
-    def _content(
-        target: Any, buffer: Any, layout: str, names: tuple[str, ...], per: str
-    ) -> tuple[Any, ...]:
-        """Skips what a program does not read."""
-        parts, kept = [], []
-        sizes = {"3f": 12, "2f": 8, "4f": 16, "1f": 4, "4f1": 4}
-        for part, name in zip(layout.split(), names, strict=True):
-            if name in target:
-                parts.append(part)
-                kept.append(name)
-            else:
-                parts.append(f"{sizes[part]}x")
-        return (buffer, " ".join(parts) + per, *kept)
-
-    def draw(self, target: Any, rows: NDArray[np.float32]) -> None:
-        if id(target) not in self._faces:
-            return
+    def draw(self, target: Program, rows: NDArray[np.float32]) -> None:
         if len(rows) > self._room:
-            self._reserve(2 * len(rows))
-        self._rows.orphan()
-        self._rows.write(np.ascontiguousarray(rows).tobytes())
-        self._arrays[id(target)].render(instances=len(rows))
+            self._reserve(2 * len(rows) if self._room else len(rows))
+        key = id(target.code)
+        if key not in self._arrays:
+            self._arrays[key] = self._array(target)
+        if self._arrays[key] is not None:
+            self._rows.orphan()  # or the write would wait for what is being drawn
+            self._rows.write(np.ascontiguousarray(rows).tobytes())
+            self._arrays[key].render(instances=len(rows))
 
     def release(self) -> None:
-        for array in self._arrays.values():
-            array.release()
+        self._release_arrays()
         for buffer in (self._vertices, *self._faces.values(), self._rows):
-            buffer.release()
+            if buffer is not None:
+                buffer.release()
+
+    def _reserve(self, count: int) -> None:
+        self._release_arrays()
+        if self._rows is not None:
+            self._rows.release()
+        self._room = count
+        self._rows = context().buffer(reserve=count * ROW_FLOATS * 4)
+
+    def _release_arrays(self) -> None:
+        for array in self._arrays.values():
+            if array is not None:
+                array.release()
+        self._arrays.clear()
+
+    def _array(self, target: Program) -> Any:
+        """None if the program draws none of its faces."""
+        faces = self._indices(target.kinds)
+        if faces is None:
+            return None
+        content = [
+            _content(target.code, self._vertices, _VERTEX_FORMAT, _VERTEX_NAMES, ""),
+            _content(target.code, self._rows, _ROW_FORMAT, _ROW_NAMES, "/i"),
+        ]
+        return context().vertex_array(target.code, content, faces)
+
+    def _indices(self, kinds: tuple[Kind, ...] | None) -> Any:
+        if kinds not in self._faces:
+            wanted = self.mesh.faces if kinds is None else self.mesh.faces[np.isin(self._kind, kinds)]
+            data = np.ascontiguousarray(wanted, np.int32).tobytes()
+            self._faces[kinds] = context().buffer(data) if data else None
+        return self._faces[kinds]
+
+
+_SIZES = {"3f": 12, "2f": 8, "4f": 16, "1f": 4, "4f1": 4}  # bytes
+
+
+def _content(
+    code: Any, buffer: Any, layout: str, names: tuple[str, ...], per: str
+) -> tuple[Any, ...]:
+    """What a vertex array reads of a buffer; skips what the program does not use."""
+    parts, kept = [], []
+    for part, name in zip(layout.split(), names, strict=True):
+        parts.append(part if name in code else f"{_SIZES[part]}x")
+        kept += [name] if name in code else []
+    return (buffer, " ".join(parts) + per, *kept)
 
 
 class MeshStore:
-    """Meshes on the GPU, each with the faces that each program draws."""
+    """Meshes on the GPU, by identity."""
 
-    def __init__(self, programs: Sequence[Program]) -> None:
-        self._programs = programs
+    def __init__(self) -> None:
         self._held: dict[int, _Uploaded] = {}
 
-    def draw(self, target: Any, groups: Iterable[Group]) -> None:
+    def draw(self, target: Program, groups: Iterable[Group]) -> None:
         for found in groups:
             if not len(found.rows):
                 continue
             key = id(found.mesh)
             if key not in self._held:
-                self._held[key] = _Uploaded(found.mesh, self._programs)
+                self._held[key] = _Uploaded(found.mesh)
             self._held[key].draw(target, found.rows)
 
     def forget(self, meshes: Iterable[Mesh]) -> None:

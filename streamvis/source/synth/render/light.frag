@@ -10,7 +10,7 @@ uniform float turn;      // of the random patterns of this sample
 uniform vec3 to_sun, sun, sky_light, ground_light, haze;
 uniform float haze_m, wet, sky_gain;
 uniform float near_texel_m, far_texel_m, reach_m;
-const int MAX_LAMPS = 24;
+const int MAX_LAMPS = 28;
 uniform int num_lamps;
 uniform vec4 lamp_at[MAX_LAMPS];      // xyz, reach m
 uniform vec4 lamp_colour[MAX_LAMPS];  // rgb, cosine of the cone's half angle; -1 = all around
@@ -139,7 +139,7 @@ void main() {
     // The sky is an umbrella of light: what stands above keeps it off.
     vec3 a = abs((world_to_above * vec4(at, 1.0)).xyz);
     float above = max(a.x, a.y) < 0.97
-        ? shadow(sky_shadow, world_to_above, at + normal * 0.12, 0.9 / reach_m, 0.0008, angle) : 1.0;
+        ? shadow(sky_shadow, world_to_above, at + normal * 0.30, 0.8 / reach_m, 0.0012, angle) : 1.0;
     float openly = is_leaf ? 0.75 : openness(at, normal, ids.g, angle);
     float canopy = mix(0.38, 1.0, above) * openly;
     float upward = 0.5 + 0.5 * normal.z;
@@ -157,7 +157,7 @@ void main() {
         }
         vec3 away = reflect(ray, n);
         float view = max(-dot(ray, n), 0.0), slant = pow(1.0 - view, 5.0);
-        float share = gloss * (is_wet ? 0.03 + 0.80 * slant : 0.05 + 0.75 * slant);
+        float share = gloss * (is_wet ? 0.03 + 0.72 * slant : 0.05 + 0.75 * slant);
         vec3 mirror = mirrored(away, gloss, at);
         if (is_wet && share > 0.03) mirror = wet_mirror(at + normal * 0.02, away, fract(angle), mirror);
         float openings = is_wet ? 1.0 : mix(0.4, 1.0, openly);

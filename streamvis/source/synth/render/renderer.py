@@ -20,7 +20,7 @@ SKY_M = 10_000.0  # depth of a pixel that shows nothing
 REACH_M = 46.0  # half the side of the fine shadow map
 FAR_REACH_M = 220.0
 SHADOW_PX, SKY_SHADOW_PX = 2048, 768
-MAX_LAMPS = 24
+MAX_LAMPS = 28
 _FAMILIES = {  # variants of geometry.frag
     "FRONT": (Kind.PLAIN, Kind.CUTOUT, Kind.WINDOW),
     "VEHICLE": (Kind.VEHICLE,),
@@ -76,11 +76,10 @@ class Renderer:
             Program(program("geometry.vert", "geometry.frag", name), kinds)
             for name, kinds in _FAMILIES.items()
         ]
-        self._depth = program("depth.vert", "nothing.frag")
-        self._depth_cut = program("depth.vert", "depth.frag")
-        self._outline = program("silhouette.vert", "nothing.frag")
-        plain = (self._depth, self._depth_cut, self._outline)
-        self._store = MeshStore([*self._looks, *(Program(code) for code in plain)])
+        self._depth = Program(program("depth.vert", "nothing.frag"))
+        self._depth_cut = Program(program("depth.vert", "depth.frag"))
+        self._outline = Program(program("silhouette.vert", "nothing.frag"))
+        self._store = MeshStore()
         self._lighting, self._film = Quad("light.frag"), Quad("film.frag")
         self._textures = _texture_array(textures)
         self._sky = _sky_texture(light)
@@ -102,7 +101,8 @@ class Renderer:
 
     def render(self, shot: Shot, film: Film) -> Picture:
         gl = context()
-        groups = [*self._still, *shot.groups]
+        eye = shot.camera.position
+        groups = [p for g in (*self._still, *shot.groups) for p in g.by_distance(eye)]
         self._shadows(shot, groups)
         self._summed.use()
         gl.clear(0, 0, 0, 0)
@@ -128,25 +128,18 @@ class Renderer:
         self._ids_background()
         shown = [g[sample.camera.may_see(g.centre, g.radius)] for g in groups]
         place = {"world_to_clip": sample.world_to_clip, "shutter_s": sample.shutter_s}
-        self._draw_depth(shown, place, with_holes=False)
-        gl.depth_func = "<="
         eye, forward = tuple(sample.camera.position), tuple(sample.camera.rotation[:, 2])
         look = {"eye": eye, "forward": forward, "wet": self._light.wet}
         look["lit_rooms"] = self._light.lit_rooms
         for found in self._looks:
             set_uniforms(found.code, {"textures": 0, **place, **look})
-            self._store.draw(found.code, shown)
-        gl.depth_func = "<"
+            self._store.draw(found, shown)
 
-    def _draw_depth(
-        self, groups: Sequence[Group], uniforms: dict[str, Any], *, with_holes: bool = True
-    ) -> None:
+    def _draw_depth(self, groups: Sequence[Group], uniforms: dict[str, Any]) -> None:
         """Depth alone; only what has holes needs its texture."""
         self._textures.use(0)
         for target, has_holes in ((self._depth, False), (self._depth_cut, True)):
-            if has_holes and not with_holes:
-                return
-            set_uniforms(target, {"textures": 0, **uniforms})
+            set_uniforms(target.code, {"textures": 0, **uniforms})
             self._store.draw(target, (g for g in groups if g.mesh.has_holes == has_holes))
 
     def _ids_background(self) -> None:
@@ -234,7 +227,7 @@ class Renderer:
         gl.enable_only(gl.DEPTH_TEST)
         shadow.frame.clear(depth=1.0)
         held = [g[shadow.may_hold(g)] for g in groups if g.mesh.casts]
-        self._draw_depth(held, {"world_to_clip": shadow.matrix, "shutter_s": 0.0})
+        self._draw_depth(held, {"world_to_clip": shadow.matrix})
 
     def _whole_px(
         self, camera: Camera, groups: Sequence[Group], wanted: NDArray[np.int32]
@@ -246,12 +239,12 @@ class Renderer:
         gl.enable_only(gl.DEPTH_TEST)
         gl.depth_func = "<"
         matrix = camera.world_to_clip(NEAR_M, FAR_M)
-        set_uniforms(self._outline, {"world_to_clip": matrix})
+        set_uniforms(self._outline.code, {"world_to_clip": matrix})
         queries: dict[int, list[Any]] = {}
         parts = _by_owner(groups, set(wanted.tolist()))
         for number, (owner, pieces) in enumerate(parts.items()):
             depth = 1.0 - 1.9 * (number + 1) / (len(parts) + 1)
-            set_uniforms(self._outline, {"layer_depth": depth})
+            set_uniforms(self._outline.code, {"layer_depth": depth})
             query = gl.query(samples=True)
             with query:
                 self._store.draw(self._outline, pieces)
@@ -335,7 +328,7 @@ class _ShadowMap:
 
 
 def _away(lamp: Lamp, camera: Camera) -> float:
-    return float(np.linalg.norm(np.asarray(lamp.at) - camera.position) - 0.5 * lamp.reach_m)
+    return float(np.linalg.norm(np.asarray(lamp.at) - camera.position) - 0.9 * lamp.reach_m)
 
 
 def _lamp_uniforms(lamps: Sequence[Lamp]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from streamvis.source.synth.model.mesh import Colour, Floats, Mesh
+from streamvis.source.synth.model.mesh import FAR_M, Colour, Floats, Mesh
 
 # Columns of a row; the vertex shaders read them in this order.
 MATRIX, VELOCITY, PAINT, OWNER = slice(0, 12), slice(12, 15), slice(15, 19), 19
@@ -58,6 +58,13 @@ class Group:
 
     def __getitem__(self, keep: NDArray[np.bool_]) -> Group:
         return replace(self, rows=self.rows[keep])
+
+    def by_distance(self, eye: NDArray[np.float64]) -> list[Group]:
+        """The near ones, and the far ones as their coarser mesh."""
+        if self.mesh.far is None:
+            return [self]
+        is_far = np.linalg.norm(self.centre - eye, axis=1) > FAR_M
+        return [self[~is_far], Group(self.mesh.far, self.rows[is_far])]
 
 
 def group(things: Iterable[Thing]) -> list[Group]:

@@ -77,8 +77,8 @@ class Car:
         glow = place @ (tail - 0.6, 0.0, 0.8, 1.0)
         ahead = place[:, :3] @ (1.0, 0.0, -0.10)
         return [
-            Light(_triple(beam), 32.0, (2.6, 2.4, 2.0), _triple(ahead), 0.86),
-            Light(_triple(glow), 4.5, (0.5, 0.02, 0.01)),
+            Light(_triple(beam), 34.0, (5.0, 4.7, 4.0), _triple(ahead), 0.86),
+            Light(_triple(glow), 4.5, (0.9, 0.03, 0.02)),
         ]
 
     def _lamps(self, t: float) -> Lamp:

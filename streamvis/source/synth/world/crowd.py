@@ -24,7 +24,7 @@ from streamvis.source.synth.world.layout import (
 from streamvis.source.synth.world.route import Motion, Route
 from streamvis.source.synth.world.signals import Signals
 
-RIG_LENGTH_M, RIG_WIDTH_M = 4.6, 1.85
+RIG_LENGTH_M, RIG_WIDTH_M = 9.0, 1.85  # as long as the distance it keeps makes it
 
 
 class Crowd:
@@ -77,7 +77,7 @@ class Crowd:
             lane = gate + LANE_Y if side > 0 else gate - LANE_Y
             radius = 10.0 if side > 0 else 6.5
             route = Route.through([(plan.low, y), (lane, y), (lane, side * (CROSS_LENGTH_M - 8))], radius)
-        start = -plan.low - SETTLE_S * 6.0
+        start = gate - 64.0 - plan.low
         return Driver(route, start, float(self.rng.uniform(8.0, 10.5)), RIG_LENGTH_M, RIG_WIDTH_M, stop_lines(route, plan.junctions))
 
     @staticmethod

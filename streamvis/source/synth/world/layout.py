@@ -32,7 +32,7 @@ class Plan:
     turn: str  # what the rig does there: straight, left or right
     density: float  # 0 to 1, of parked cars, traffic and people
     car_park: tuple[float, float]  # x of its ends, on the left side
-    phase_s: float  # into the signals' cycle at time 0
+    phase_s: float  # into the signals' cycle, which begins with the rig's green, at time 0
 
     @property
     def blocks(self) -> list[tuple[float, float]]:
@@ -50,7 +50,9 @@ def random_plan(rng: np.random.Generator, duration_s: float) -> Plan:
     gate = int(np.argmin(np.abs(junctions - gate_x)))
     turn = str(rng.choice(["straight", "straight", "left", "right"]))
     middle = gate_x + apart / 2
+    # Mostly the rig's light has just turned green, or will: a drive that only stands is dull.
+    phase_s = float(rng.uniform(-3, 7) if rng.random() < 0.75 else rng.uniform(7, 30))
     return Plan(
         tuple(junctions.tolist()), low, high, gate, turn, float(rng.uniform(0.55, 1.0)),
-        (middle - 18, middle + 18), float(rng.uniform(0, 30)),
+        (middle - 18, middle + 18), phase_s,
     )  # fmt: skip

@@ -47,7 +47,7 @@ class Route:
         x, y = (float(np.interp(inside, self.distance, self.point[:, k])) for k in (0, 1))
         yaw = float(np.interp(inside, self.distance, self.yaw))
         over = distance - inside
-        return x + over * np.cos(yaw), y + over * np.sin(yaw), yaw
+        return float(x + over * np.cos(yaw)), float(y + over * np.sin(yaw)), yaw
 
     def turn_at(self, distance: float) -> float:
         """rad/m, left positive."""

@@ -166,15 +166,15 @@ class TownBuilder:
             x, y = rng.uniform(a, b - 4), rng.uniform(-KERB_Y, KERB_Y - 1.6)
             tone = rng.uniform(0.70, 0.90)
             parts.append(floor(x, x + rng.uniform(0.8, 4.0), y, y + rng.uniform(0.5, 1.5), 0.003, tarmac(tone)))
+        parts += [_crack(rng, a, b) for _ in range(int((b - a) / 7))]
         for x in np.arange(a + rng.uniform(2, 10), b, 21.0):
             y = float(rng.choice([-0.9, 1.1, -2.4]))
-            lid = Surface((0.55, 0.55, 0.55), LAYER["manhole"])
-            parts.append(floor(x, x + 0.7, y, y + 0.7, 0.007, lid, 0.7))
+            parts.append(_lid(float(x), y))
         return parts
 
     def junction(self, x: float) -> None:
-        cells = [(-KERB_Y, KERB_Y, 0.97)]
-        parts = [along(cells, -KERB_Y, KERB_Y)]
+        parts = [along([(-KERB_Y, KERB_Y, 0.97)], -KERB_Y, KERB_Y)]
+        parts += [_crack(self.rng, -KERB_Y, KERB_Y) for _ in range(7)]
         for quarter in range(4):
             parts.append(_corner().placed(0, 0, quarter * np.pi / 2))
             parts.append(_zebra().placed(0, 0, quarter * np.pi / 2))
@@ -235,7 +235,7 @@ class TownBuilder:
                 self.sign(str(rng.choice(SIGNS)), place @ (x, side * (KERB_Y + 0.45), 0, 1), yaw + (0.0 if side < 0 else np.pi))
 
     def _lamp(self, at: NDArray[np.float64]) -> None:
-        self.lamps.append(Lamp((float(at[0]), float(at[1]), float(at[2]) + 0.2), 19.0, (2.3, 1.75, 1.10), (0, 0, -1), 0.10))
+        self.lamps.append(Lamp((float(at[0]), float(at[1]), float(at[2]) + 0.2), 26.0, (9.5, 7.2, 4.5), (0, 0, -1), 0.05))
 
     def sign(self, kind: str, at: NDArray[np.float64], yaw: float) -> None:
         x, y = float(at[0]), float(at[1])
@@ -271,7 +271,7 @@ class TownBuilder:
                     continue
                 start, turn = (p, 0.0) if side > 0 else (q, np.pi)
                 row = building.terrace(self.rng, q - p)
-                self.put(row, start, side * HOUSE_Y, turn, KERB_Z)
+                self.houses(row, start, side * HOUSE_Y, turn, KERB_Z)
 
     def cross_sides(self, x: float, yaw: float) -> None:
         """Houses along a cross street, behind the corner house."""
@@ -280,9 +280,9 @@ class TownBuilder:
             row = building.terrace(self.rng, CROSS_LENGTH_M - first, open_ends=(False, False))
             along_x = first if side > 0 else CROSS_LENGTH_M
             at = placement(x, 0, yaw) @ (along_x, side * HOUSE_Y, 0, 1)
-            self.put(row, float(at[0]), float(at[1]), yaw + (0.0 if side > 0 else np.pi), KERB_Z)
+            self.houses(row, float(at[0]), float(at[1]), yaw + (0.0 if side > 0 else np.pi), KERB_Z)
         end = placement(x, 0, yaw) @ (CROSS_LENGTH_M + 6, 24, 0, 1)
-        self.put(building.terrace(self.rng, 48.0), float(end[0]), float(end[1]), yaw - np.pi / 2, 0)
+        self.houses(building.terrace(self.rng, 48.0), float(end[0]), float(end[1]), yaw - np.pi / 2, 0)
 
     def car_park(self, a: float, b: float) -> None:
         """Two rows of bays behind the pavement."""
@@ -300,14 +300,20 @@ class TownBuilder:
         for x in (a + 6, b - 6):
             self.put(self.trees[0], x, far + 2, 0, 0)
         row = building.terrace(self.rng, b - a, open_ends=(False, False))
-        self.put(row, a, far + 6, 0, 0)
+        self.houses(row, a, far + 6, 0, 0)
 
     def closing(self, x: float, towards: int) -> None:
         """The view ends at houses across."""
         row = building.terrace(self.rng, 150.0)
-        self.put(row, x, -75.0 * towards, towards * np.pi / 2, 0)
+        self.houses(row, x, -75.0 * towards, towards * np.pi / 2, 0)
         edges = sorted((x, x + 16.0 * towards))
         self.ground.append(floor(edges[0], edges[1], -75, 75, 0.0, tarmac()))
+
+    def houses(
+        self, row: list[tuple[float, Mesh]], x: float, y: float, yaw: float, z: float
+    ) -> None:
+        for along_m, mesh in row:
+            self.put(mesh, x + along_m * np.cos(yaw), y + along_m * np.sin(yaw), yaw, z)
 
     def put(self, mesh: Mesh, x: float, y: float, yaw: float, z: float, size: float = 1.0) -> None:
         self.solid.append(Thing(mesh, placement(x, y, yaw, z, size)))
@@ -351,6 +357,29 @@ def _arrow(x: float, y: float, towards: int) -> Mesh:
     shaft = floor(-1.6, 0.5, -0.08, 0.08, MARK_Z, paint())
     head = quads([[(0.5, -0.32, MARK_Z), (1.7, 0.0, MARK_Z), (1.7, 0.0, MARK_Z), (0.5, 0.32, MARK_Z)]], paint(), normal=np.tile((0, 0, 1.0), (1, 4, 1)))
     return merge([shaft, head]).placed(x, y, 0.0 if towards > 0 else np.pi)
+
+
+def _crack(rng: np.random.Generator, a: float, b: float) -> Mesh:
+    """A sealed crack that wanders over the road."""
+    count = int(rng.integers(8, 22))
+    turn = rng.choice([0.0, np.pi / 2]) + np.cumsum(rng.normal(0, 0.35, count))
+    step = 0.35 * np.stack([np.cos(turn), np.sin(turn)], -1)
+    line = np.cumsum(step, 0) + (rng.uniform(a, b), rng.uniform(-KERB_Y, KERB_Y))
+    line = np.clip(line, (a, -KERB_Y + 0.3), (b, KERB_Y - 0.3))
+    out = np.stack([-np.sin(turn), np.cos(turn)], -1) * rng.uniform(0.012, 0.035, (count, 1))
+    left, right = (np.insert(p, 2, 0.004, axis=1) for p in (line + out, line - out))
+    corners = np.stack([right[:-1], right[1:], left[1:], left[:-1]], 1)
+    return quads(corners, tarmac(0.5), normal=np.tile((0, 0, 1.0), (count - 1, 4, 1)))
+
+
+def _lid(x: float, y: float, radius: float = 0.34) -> Mesh:
+    angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    rim = np.concatenate([[(0, 0)], np.stack([np.cos(angle), np.sin(angle)], -1)])
+    k = np.arange(24)
+    faces = np.stack([0 * k, 1 + k, 1 + (k + 1) % 24], -1)
+    position = np.insert(radius * rim + (x, y), 2, 0.007, axis=1)
+    surface = Surface((0.8, 0.8, 0.8), LAYER["manhole"])
+    return build(position, np.tile((0.0, 0.0, 1.0), (25, 1)), faces, surface, 0.5 + 0.48 * rim)
 
 
 def _cycle_mark(x: float, y: float, side: int) -> Mesh:
