@@ -28,18 +28,26 @@ def synth(
     seconds: Annotated[float, typer.Option(help="Length of the drive.")] = 6.0,
     fps: Annotated[int, typer.Option(help="Frames a second.")] = 15,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "960x540",
-    weather: Annotated[str, typer.Option(help="day, overcast, low_sun, dusk, night, rain.")] = "day",
-    site: Annotated[str, typer.Option(help="drive, or a fixed camera: gantry, corner, car_park.")] = "drive",
+    weather: Annotated[
+        str, typer.Option(help="day, overcast, low_sun, dusk, night, rain.")
+    ] = "day",
+    site: Annotated[
+        str, typer.Option(help="drive, or a fixed camera: gantry, corner, car_park.")
+    ] = "drive",
     rig: Annotated[Path | None, typer.Option(help="Cameras: a JSON of mounts.")] = None,
     cameras: Annotated[str, typer.Option(help="Names, with commas; all if empty.")] = "",
-    samples: Annotated[int, typer.Option(help="Pictures averaged into each: smoother, slower.")] = 2,
+    samples: Annotated[
+        int, typer.Option(help="Pictures averaged into each: smoother, slower.")
+    ] = 2,
     extras: Annotated[str, typer.Option(help="PNGs beside the videos: masks,depth,flow.")] = "",
     frame_code: Annotated[bool, typer.Option(help="Write the frame number in a corner.")] = True,
-    crf: Annotated[int, typer.Option(min=0, max=51, help="Of H.264: smaller is better, larger.")] = 27,
+    crf: Annotated[
+        int, typer.Option(min=0, max=51, help="Of H.264: smaller is better, larger.")
+    ] = 27,
     frames: Annotated[int, typer.Option(help="With --labels: how many pictures.")] = 100,
     labels: Annotated[str, typer.Option(help="coco: single random pictures for training.")] = "",
     force: Annotated[bool, typer.Option(help="Replace OUT if it exists.")] = False,
-) -> None:  # fmt: skip
+) -> None:
     """Render a street drive with true labels: rig.json, labels.json and one H.264 file a camera.
 
     With --labels coco: single pictures for training, each few another town, weather and lens.
@@ -67,7 +75,11 @@ def synth(
             write_drive(
                 scene, out, report, frame_code=frame_code, replace=force, crf=crf, extras=wanted
             )
-    said = f"{frames} pictures" if labels else f"{config.num_frames} frames of {', '.join(config.cameras)}"
+    said = (
+        f"{frames} pictures"
+        if labels
+        else f"{config.num_frames} frames of {', '.join(config.cameras)}"
+    )
     typer.echo(f"{out}: {said}")
 
 

@@ -316,7 +316,7 @@ def test_the_committed_drive_is_seed_23() -> None:
         assert a["bbox"] == pytest.approx(b["bbox"], abs=1)
 
 
-def test_flow_says_where_still_things_go(frames: dict[tuple[str, int], RenderedFrame]) -> None:
+def test_flow_says_where_still_things_go() -> None:
     """Pulled back along the true flow, the next frame is this one, and so is its depth."""
     scene = StreetScene(replace(CONFIG, film=Film(samples=4, grain=0.0, shutter_s=0.0)))
     for camera in ("front", "left"):
@@ -331,10 +331,14 @@ def test_flow_says_where_still_things_go(frames: dict[tuple[str, int], RenderedF
         still &= np.abs(depth - first.depth) < 0.05 * first.depth + 1.0  # not hidden there
         assert still.mean() > 0.3
 
-        def error(other: np.ndarray, mine: np.ndarray = first.image, where: np.ndarray = still) -> float:
+        def error(
+            other: np.ndarray, mine: np.ndarray = first.image, where: np.ndarray = still
+        ) -> float:
             return float(np.abs(other.astype(float) - mine)[where].mean())
 
-        assert error(image) < 6.0  # pixels are large here: below 2 at 960x540, see docs/synthetic.md
+        assert (
+            error(image) < 6.0
+        )  # pixels are large here: below 2 at 960x540, see docs/synthetic.md
         assert error(image) < 0.5 * error(later.image)
 
 
@@ -383,7 +387,9 @@ def test_night_is_darker_than_day() -> None:
 def test_fixed_cameras_stand_still(site: str) -> None:
     scene = StreetScene(replace(TINY, site=site, cameras=(), rig={}))
     (camera,) = scene.config.cameras
-    np.testing.assert_array_equal(scene.camera(camera, 0).position, scene.camera(camera, 3).position)
+    np.testing.assert_array_equal(
+        scene.camera(camera, 0).position, scene.camera(camera, 3).position
+    )
     assert scene.render(camera, 0).objects
 
 

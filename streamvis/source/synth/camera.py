@@ -121,7 +121,9 @@ class Camera:
         for _ in range(4):
             r2 = (straight**2).sum(-1, keepdims=True)
             straight = bent / (1 + self.lens[0] * r2 + self.lens[1] * r2**2)
-        column, row = np.floor(np.moveaxis(straight * self.focal_px + self.centre_px, -1, 0)).astype(int)
+        column, row = np.floor(
+            np.moveaxis(straight * self.focal_px + self.centre_px, -1, 0)
+        ).astype(int)
         return np.asarray(image[row.clip(0, self.height - 1), column.clip(0, self.width - 1)])
 
     def project(self, optical: NDArray[np.floating]) -> NDArray[np.float64]:

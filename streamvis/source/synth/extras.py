@@ -1,8 +1,8 @@
 """What labels in boxes cannot say: id masks, depth and optical flow, one PNG a frame.
 
-    masks/CAMERA/00007.png   16 bits: track id, 0 = scenery or sky
-    depth/CAMERA/00007.png   16 bits: centimetres along the optical axis, 65535 = farther or sky
-    flow/CAMERA/00007.png    16 bits, 3 channels RGB: 32768 + 64 × px right, 32768 + 64 × px down, valid
+masks/CAMERA/00007.png   16 bits: track id, 0 = scenery or sky
+depth/CAMERA/00007.png   16 bits: centimetres along the optical axis, 65535 = farther or sky
+flow/CAMERA/00007.png    16 bits, 3 channels RGB: 32768 + 64 × px right, 32768 + 64 × px down, valid
 """
 
 from __future__ import annotations

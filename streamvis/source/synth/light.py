@@ -48,15 +48,67 @@ class Weather:
 WEATHERS: dict[str, Weather] = {
     "day": Weather((34, 56), (0.65, 1.0), 3.4, 0.95, 0.6, (700, 1400), 0.92),
     "overcast": Weather((45, 60), (0.0, 0.1), 0.0, 1.35, 0.4, (350, 700), 0.92),
-    "low_sun": Weather((10, 15), (0.7, 0.95), 4.2, 0.55, 1.9, (380, 700), 0.85, 0.05, glare=0.10,
-                       zenith=(0.12, 0.24, 0.52), horizon=(0.98, 0.72, 0.48)),
-    "dusk": Weather((-4, -2), (0.4, 0.8), 0.0, 0.34, 3.0, (350, 700), 1.9, 0.40, True,
-                    grain=1.5, glare=0.10, zenith=(0.045, 0.085, 0.24), horizon=(0.62, 0.34, 0.26)),
-    "night": Weather((-40, -30), (0.3, 0.9), 0.0, 0.05, 1.0, (500, 900), 3.2, 0.30, True,
-                     grain=2.4, glare=0.16, zenith=(0.006, 0.009, 0.022), horizon=(0.035, 0.030, 0.036)),
-    "rain": Weather((40, 50), (0.0, 0.05), 0.0, 0.85, 0.4, (130, 260), 1.25, 0.22, True,
-                    1.0, 1.0, 1.4, 0.10, (0.40, 0.43, 0.47), (0.60, 0.63, 0.67)),
-}  # fmt: skip
+    "low_sun": Weather(
+        (10, 15),
+        (0.7, 0.95),
+        4.2,
+        0.55,
+        1.9,
+        (380, 700),
+        0.85,
+        0.05,
+        glare=0.10,
+        zenith=(0.12, 0.24, 0.52),
+        horizon=(0.98, 0.72, 0.48),
+    ),
+    "dusk": Weather(
+        (-4, -2),
+        (0.4, 0.8),
+        0.0,
+        0.34,
+        3.0,
+        (350, 700),
+        1.9,
+        0.40,
+        True,
+        grain=1.5,
+        glare=0.10,
+        zenith=(0.045, 0.085, 0.24),
+        horizon=(0.62, 0.34, 0.26),
+    ),
+    "night": Weather(
+        (-40, -30),
+        (0.3, 0.9),
+        0.0,
+        0.05,
+        1.0,
+        (500, 900),
+        3.2,
+        0.30,
+        True,
+        grain=2.4,
+        glare=0.16,
+        zenith=(0.006, 0.009, 0.022),
+        horizon=(0.035, 0.030, 0.036),
+    ),
+    "rain": Weather(
+        (40, 50),
+        (0.0, 0.05),
+        0.0,
+        0.85,
+        0.4,
+        (130, 260),
+        1.25,
+        0.22,
+        True,
+        1.0,
+        1.0,
+        1.4,
+        0.10,
+        (0.40, 0.43, 0.47),
+        (0.60, 0.63, 0.67),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -100,11 +152,23 @@ class Light:
         haze = np.array(weather.horizon) * weather.sky * (1.05 if weather.sun else 0.75)
         panorama = _panorama(rng, weather, to_sun, clear)
         return Light(
-            name, to_sun, _triple(sun), _triple(sky), _triple(0.16 * (sky + 0.55 * sun)),
-            _triple(np.minimum(haze, 1.2)), float(rng.uniform(*weather.haze_m)), panorama, 1.0,
-            weather.exposure, weather.lit_rooms, weather.lamps_on, weather.wet, weather.rain,
-            weather.grain, weather.glare,
-        )  # fmt: skip
+            name,
+            to_sun,
+            _triple(sun),
+            _triple(sky),
+            _triple(0.16 * (sky + 0.55 * sun)),
+            _triple(np.minimum(haze, 1.2)),
+            float(rng.uniform(*weather.haze_m)),
+            panorama,
+            1.0,
+            weather.exposure,
+            weather.lit_rooms,
+            weather.lamps_on,
+            weather.wet,
+            weather.rain,
+            weather.grain,
+            weather.glare,
+        )
 
 
 def _triple(values: NDArray[np.floating]) -> Triple:
@@ -119,9 +183,7 @@ def _panorama(
     rise = (1 - (np.arange(height) + 0.5) / height)[:, None] * (np.pi / 2)
     turn = (np.arange(width) + 0.5)[None] / width * 2 * np.pi
     direction = np.stack(
-        np.broadcast_arrays(
-            np.cos(rise) * np.cos(turn), np.cos(rise) * np.sin(turn), np.sin(rise)
-        ),
+        np.broadcast_arrays(np.cos(rise) * np.cos(turn), np.cos(rise) * np.sin(turn), np.sin(rise)),
         -1,
     )
     towards = (direction @ to_sun)[..., None]

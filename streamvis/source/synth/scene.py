@@ -41,7 +41,7 @@ class SceneConfig:
     weather: str = "day"
     site: str = "drive"  # or where a fixed camera stands
     rig: Mapping[str, Mount] = field(default_factory=dict)  # empty = the site's own
-    film: Film = Film(samples=2)
+    film: Film = field(default_factory=lambda: Film(samples=2))
 
     def __post_init__(self) -> None:
         for name in ("num_frames", "fps"):
@@ -55,7 +55,9 @@ class SceneConfig:
                 raise ValueError(f"{name} must be even and from 64 to 4096, got {size}")
         for name, known in (("weather", WEATHERS), ("site", SITES)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+                raise ValueError(
+                    f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
         object.__setattr__(self, "rig", dict(self.rig) or SITES[self.site])
         object.__setattr__(self, "cameras", self.cameras or tuple(self.rig))
         unknown = [c for c in self.cameras if c not in self.rig]
@@ -208,7 +210,11 @@ class StreetScene:
         spin = 0.0
         if self._way is not None:
             spin = (self._way.at(t + 0.02)[2] - self._way.at(t - 0.02)[2]) / 0.04
-        lamps = [lamp for lamp in self._lamps(t) if np.hypot(*(np.array(lamp.at[:2]) - view.position[:2])) < LAMP_REACH_M]
+        lamps = [
+            lamp
+            for lamp in self._lamps(t)
+            if np.hypot(*(np.array(lamp.at[:2]) - view.position[:2])) < LAMP_REACH_M
+        ]
         seed = (self.config.seed * 64 + self.config.camera_number(camera)) * 100_000 + index
         drift = (after.position - before.position) / 0.04
         return Shot(view, drift, spin, group(self._moving(view, t)), lamps, seed)
@@ -226,7 +232,9 @@ class StreetScene:
         shown = (view.may_see(where, 7.0) & (away < MOVING_REACH_M)) | (away < SHADOW_REACH_M)
         things = [thing for k in np.flatnonzero(shown) for thing in actors[k].things(t)]
         lit = {m: self._signals.lamp(m, t) for m in ("ahead", "back", "cross")}
-        heads = (Thing(self._heads[lit[s.movement]], s.matrix, s.track_id) for s in self._town.signals)
+        heads = (
+            Thing(self._heads[lit[s.movement]], s.matrix, s.track_id) for s in self._town.signals
+        )
         return [*things, *heads]
 
     @cached_property
@@ -265,4 +273,3 @@ def _boxes(ids: NDArray[np.int32]) -> dict[int, tuple[int, int, int, int]]:
         int(i): (int(x0), int(y0), int(x1) + 1, int(y1) + 1)
         for i, (x0, y0), (x1, y1) in zip(found, low, high, strict=True)
     }
-

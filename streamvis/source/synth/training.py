@@ -20,7 +20,14 @@ from streamvis.source.synth.scene import RenderedFrame, SceneConfig, StreetScene
 PER_SCENE = 12  # a town takes as long as half a dozen pictures
 SCENE_S = 12
 _SITE_SHARE = {"drive": 0.7, "corner": 0.12, "gantry": 0.09, "car_park": 0.09}
-_WEATHER_SHARE = {"day": 0.34, "overcast": 0.2, "low_sun": 0.12, "dusk": 0.12, "night": 0.1, "rain": 0.12}
+_WEATHER_SHARE = {
+    "day": 0.34,
+    "overcast": 0.2,
+    "low_sun": 0.12,
+    "dusk": 0.12,
+    "night": 0.1,
+    "rain": 0.12,
+}
 
 
 def write_pictures(
@@ -37,7 +44,9 @@ def write_pictures(
     labels = CocoLabels()
     for number, (frame, scene) in enumerate(_pictures(num_frames, seed, size)):
         name = f"images/{number:06d}.jpg"
-        if not cv2.imwrite(str(folder / name), frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]):
+        if not cv2.imwrite(
+            str(folder / name), frame.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92]
+        ):
             raise OutputError(f"cannot write {folder / name}")
         labels.add(frame, file_name=name, scene=scene.attributes())
         if progress is not None:

@@ -37,12 +37,26 @@ METAL = Surface((0.045, 0.047, 0.05), gloss=0.15)
 STONE = Surface((0.50, 0.48, 0.44), LAYER["concrete"])
 
 TINTS: dict[str, tuple[Colour, ...]] = {
-    "brick": ((0.46, 0.17, 0.11), (0.52, 0.25, 0.16), (0.34, 0.15, 0.11), (0.58, 0.42, 0.28), (0.40, 0.30, 0.24)),
+    "brick": (
+        (0.46, 0.17, 0.11),
+        (0.52, 0.25, 0.16),
+        (0.34, 0.15, 0.11),
+        (0.58, 0.42, 0.28),
+        (0.40, 0.30, 0.24),
+    ),
     "old_brick": ((0.38, 0.15, 0.11), (0.48, 0.30, 0.20), (0.55, 0.46, 0.34), (0.30, 0.14, 0.11)),
-    "stucco": ((0.80, 0.72, 0.56), (0.82, 0.79, 0.72), (0.70, 0.52, 0.38), (0.62, 0.66, 0.64), (0.84, 0.70, 0.44), (0.68, 0.42, 0.36), (0.50, 0.56, 0.62)),
+    "stucco": (
+        (0.80, 0.72, 0.56),
+        (0.82, 0.79, 0.72),
+        (0.70, 0.52, 0.38),
+        (0.62, 0.66, 0.64),
+        (0.84, 0.70, 0.44),
+        (0.68, 0.42, 0.36),
+        (0.50, 0.56, 0.62),
+    ),
     "stone": ((0.68, 0.62, 0.52), (0.60, 0.57, 0.52), (0.74, 0.70, 0.62)),
     "concrete": ((0.62, 0.61, 0.59), (0.52, 0.52, 0.52), (0.70, 0.67, 0.62)),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,13 @@ def random_style(rng: np.random.Generator) -> Style:
     tints = TINTS[kind]
     tint = tints[rng.integers(len(tints))]
     red, green, blue = (0.35 + 0.55 * c for c in tint)
-    cloths: tuple[Colour, ...] = ((0.42, 0.04, 0.04), (0.04, 0.18, 0.11), (0.06, 0.13, 0.30), (0.55, 0.36, 0.07), (0.30, 0.30, 0.30))
+    cloths: tuple[Colour, ...] = (
+        (0.42, 0.04, 0.04),
+        (0.04, 0.18, 0.11),
+        (0.06, 0.13, 0.30),
+        (0.55, 0.36, 0.07),
+        (0.30, 0.30, 0.30),
+    )
     return Style(
         wall=Surface(tint, LAYER[kind]),
         trim=Surface((min(red, 0.8), min(green, 0.8), min(blue, 0.8)), LAYER["concrete"]),
@@ -89,7 +109,9 @@ def random_style(rng: np.random.Generator) -> Style:
     )
 
 
-def house(rng: np.random.Generator, width: float, *, left: bool = False, right: bool = False) -> Mesh:
+def house(
+    rng: np.random.Generator, width: float, *, left: bool = False, right: bool = False
+) -> Mesh:
     """A house from x = 0 to `width`; `left` and `right` say which side walls are in view and have
     windows too."""
     if rng.random() < 0.14:
@@ -122,7 +144,14 @@ class _Wall:
             with_balcony = is_front and style.balconies and storey > 0
             parts += self.row(base, with_balcony=bool(with_balcony))
             if style.has_bands or storey == 0:
-                parts.append(box((0, -0.07, base - 0.09), (self.width, 0.02, base + 0.09), style.trim, with_floor=True))
+                parts.append(
+                    box(
+                        (0, -0.07, base - 0.09),
+                        (self.width, 0.02, base + 0.09),
+                        style.trim,
+                        with_floor=True,
+                    )
+                )
         top = style.ground_m + style.storeys * style.storey_m
         parts.append(self.sheet(0, self.width, top, top + 0.3))
         return parts
@@ -148,8 +177,14 @@ class _Wall:
             if with_balcony and k % style.balconies == 0:
                 parts.append(_balcony(x, base, min(1.1, self.bay / 2 - 0.15)))
         edges.append(self.width)
-        parts += [self.sheet(0, self.width, base, sill), self.sheet(0, self.width, sill + high, base + style.storey_m)]
-        parts += [self.sheet(a, b, sill, sill + high) for a, b in zip(edges[::2], edges[1::2], strict=True)]
+        parts += [
+            self.sheet(0, self.width, base, sill),
+            self.sheet(0, self.width, sill + high, base + style.storey_m),
+        ]
+        parts += [
+            self.sheet(a, b, sill, sill + high)
+            for a, b in zip(edges[::2], edges[1::2], strict=True)
+        ]
         return parts
 
     def ground_floor(self, is_front: bool) -> list[Mesh]:
@@ -165,7 +200,15 @@ class _Wall:
             x = (k + 0.5) * self.bay
             if k == door:
                 layer = LAYER[f"door_{self.rng.integers(NUM_DOORS)}"]
-                parts += _opening(x - 0.65, x + 0.65, 0.05, sill + high, 0.18, style.trim, Surface((0.9, 0.9, 0.9), layer, kind=Kind.WINDOW))
+                parts += _opening(
+                    x - 0.65,
+                    x + 0.65,
+                    0.05,
+                    sill + high,
+                    0.18,
+                    style.trim,
+                    Surface((0.9, 0.9, 0.9), layer, kind=Kind.WINDOW),
+                )
                 parts.append(box((x - 0.75, -0.35, 0), (x + 0.75, 0, 0.14), STONE))
                 edges += [x - 0.65, x + 0.65]
             else:
@@ -191,7 +234,11 @@ class _Wall:
             parts += _opening(x0, x1, 0.0, 3.45, 0.12, style.trim, pane)
             if style.awning is not None and rng.random() < 0.6:
                 parts.append(_awning(x0 - 0.1, x1 + 0.1, style.awning))
-        edges = [0.0, *(v for k in range(count) for v in (k * step + 0.22, (k + 1) * step - 0.22)), self.width]
+        edges = [
+            0.0,
+            *(v for k in range(count) for v in (k * step + 0.22, (k + 1) * step - 0.22)),
+            self.width,
+        ]
         parts += [self.sheet(a, b, 0, 3.45) for a, b in zip(edges[::2], edges[1::2], strict=True)]
         parts.append(self.sheet(0, self.width, 3.45, style.ground_m))
         return parts
@@ -208,27 +255,51 @@ def _opening(
 ) -> list[Mesh]:
     """A hole of the wall: four reveals and what closes it."""
     a, b, c, d = (x0, z0), (x1, z0), (x1, z1), (x0, z1)
-    sides = [[(*p[:1], 0, p[1]), (*q[:1], 0, q[1]), (*q[:1], deep, q[1]), (*p[:1], deep, p[1])] for p, q in ((a, b), (b, c), (c, d), (d, a))]
+    sides = [
+        [(*p[:1], 0, p[1]), (*q[:1], 0, q[1]), (*q[:1], deep, q[1]), (*p[:1], deep, p[1])]
+        for p, q in ((a, b), (b, c), (c, d), (d, a))
+    ]
     face = [(x, deep, z) for x, z in (a, b, c, d)]
     return [quads(sides, reveal), quads([face], pane, [[(0, 0), (1, 0), (1, 1), (0, 1)]])]
 
 
-def _window(rng: np.random.Generator, style: Style, x0: float, x1: float, z0: float, z1: float) -> list[Mesh]:
+def _window(
+    rng: np.random.Generator, style: Style, x0: float, x1: float, z0: float, z1: float
+) -> list[Mesh]:
     # The colour's red is the number of the room, which decides whether it is lit at night.
     pane = Surface((float(rng.random()), 0.9, 0.9), style.window, kind=Kind.WINDOW)
-    sill = box((x0 - 0.10, -0.10, z0 - 0.09), (x1 + 0.10, style.recess_m, z0), style.trim, with_floor=True)
+    sill = box(
+        (x0 - 0.10, -0.10, z0 - 0.09), (x1 + 0.10, style.recess_m, z0), style.trim, with_floor=True
+    )
     parts = [*_opening(x0, x1, z0, z1, style.recess_m, style.trim, pane), sill]
     if style.has_bands:
-        parts.append(box((x0 - 0.08, -0.05, z1), (x1 + 0.08, 0.02, z1 + 0.16), style.trim, with_floor=True))
+        parts.append(
+            box((x0 - 0.08, -0.05, z1), (x1 + 0.08, 0.02, z1 + 0.16), style.trim, with_floor=True)
+        )
     return parts
 
 
 def _balcony(x: float, z: float, half: float) -> Mesh:
     out, posts = 0.85, np.linspace(-half, half, 9)
-    rails = [Bar((x + p, -out, z + 0.1), (x + p, -out, z + 1.0), 0.013, 0.013, METAL) for p in posts]
-    rails += [Bar((x + s * half, -out, z + 1.0), (x + s * half, 0, z + 1.0), 0.02, 0.02, METAL) for s in (-1, 1)]
+    rails = [
+        Bar((x + p, -out, z + 0.1), (x + p, -out, z + 1.0), 0.013, 0.013, METAL) for p in posts
+    ]
+    rails += [
+        Bar((x + s * half, -out, z + 1.0), (x + s * half, 0, z + 1.0), 0.02, 0.02, METAL)
+        for s in (-1, 1)
+    ]
     rails.append(Bar((x - half, -out, z + 1.02), (x + half, -out, z + 1.02), 0.024, 0.024, METAL))
-    return merge([box((x - half - 0.05, -out - 0.05, z - 0.06), (x + half + 0.05, 0, z + 0.08), STONE, with_floor=True), bars(rails, 4)])
+    return merge(
+        [
+            box(
+                (x - half - 0.05, -out - 0.05, z - 0.06),
+                (x + half + 0.05, 0, z + 0.08),
+                STONE,
+                with_floor=True,
+            ),
+            bars(rails, 4),
+        ]
+    )
 
 
 def _awning(x0: float, x1: float, cloth: Colour) -> Mesh:
@@ -246,23 +317,45 @@ def _crown(rng: np.random.Generator, style: Style, width: float, height: float) 
     """Cornice, then a pitched roof or a parapet with what stands on flat roofs."""
     top = height + 0.3
     parts = [
-        box((-0.12, -0.42, height + 0.02), (width + 0.12, 0.3, height + 0.20), style.trim, with_floor=True),
-        box((-0.2, -0.52, height + 0.20), (width + 0.2, 0.3, top + 0.06), style.trim, with_floor=True),
+        box(
+            (-0.12, -0.42, height + 0.02),
+            (width + 0.12, 0.3, height + 0.20),
+            style.trim,
+            with_floor=True,
+        ),
+        box(
+            (-0.2, -0.52, height + 0.20),
+            (width + 0.2, 0.3, top + 0.06),
+            style.trim,
+            with_floor=True,
+        ),
     ]
     if style.pitched:
         tiles: tuple[Colour, ...] = ((0.10, 0.10, 0.115), (0.30, 0.12, 0.075), (0.20, 0.12, 0.09))
         slate = Surface(tiles[rng.integers(len(tiles))], LAYER["roof"])
         parts.append(_pitched(width, top, slate))
         for x in rng.uniform(0.3, max(0.4, width - 1.4), 2):
-            parts.append(box((x, 4.6, top + 1), (x + 0.9, 5.5, top + 4.4), Surface((0.30, 0.14, 0.10), LAYER["brick"])))
+            parts.append(
+                box(
+                    (x, 4.6, top + 1),
+                    (x + 0.9, 5.5, top + 4.4),
+                    Surface((0.30, 0.14, 0.10), LAYER["brick"]),
+                )
+            )
         return parts
     parts += [
         box((0, -0.05, top), (width, 0.22, top + 0.75), style.wall, repeat_m=WALL_REPEAT_M),
-        box((0, 0.2, top), (width, DEPTH_M, top + 0.1), Surface((0.16, 0.16, 0.165), LAYER["concrete"])),
+        box(
+            (0, 0.2, top),
+            (width, DEPTH_M, top + 0.1),
+            Surface((0.16, 0.16, 0.165), LAYER["concrete"]),
+        ),
         box((width * 0.55, 4, top), (width * 0.55 + 2.6, 7.4, top + 2.3), style.trim),
     ]
     for x in (0.0, width - 0.2):
-        parts.append(box((x, 0, top), (x + 0.2, DEPTH_M, top + 0.75), style.wall, repeat_m=WALL_REPEAT_M))
+        parts.append(
+            box((x, 0, top), (x + 0.2, DEPTH_M, top + 0.75), style.wall, repeat_m=WALL_REPEAT_M)
+        )
     return parts
 
 
@@ -272,18 +365,26 @@ def _pitched(width: float, z: float, tiles: Surface) -> Mesh:
     slopes = [[(0, *e), (width, *e), (width, *ridge), (0, *ridge)] for e in (eave, back)]
     uv = [[(0, 0), (width / 3, 0), (width / 3, 2.2), (0, 2.2)]] * 2
     gables = [[(x, 0.0, z), (x, DEPTH_M, z), (x, *ridge), (x, *ridge)] for x in (0.0, width)]
-    return merge([quads(slopes, tiles, uv), quads(gables, Surface((0.45, 0.40, 0.36), LAYER["stucco"]))])
+    return merge(
+        [quads(slopes, tiles, uv), quads(gables, Surface((0.45, 0.40, 0.36), LAYER["stucco"]))]
+    )
 
 
 def _office(rng: np.random.Generator, width: float) -> Mesh:
     """Glass bays between thin piers on all seen sides, a flat roof."""
     storeys = int(rng.integers(4, 8))
     layer = LAYER[f"office_{rng.integers(NUM_OFFICES)}"]
-    tone: Colour = ((0.55, 0.55, 0.54), (0.25, 0.26, 0.28), (0.62, 0.58, 0.50))[int(rng.integers(3))]
+    tone: Colour = ((0.55, 0.55, 0.54), (0.25, 0.26, 0.28), (0.62, 0.58, 0.50))[
+        int(rng.integers(3))
+    ]
     pier = Surface(tone, LAYER["concrete"])
     height, parts = 4.2 + 3.4 * storeys, []
     bays = max(2, int(width / 2.6))
-    for turn, at, wide, count in ((0.0, (0.0, 0.0), width, bays), (-np.pi / 2, (0.0, DEPTH_M), DEPTH_M, 4), (np.pi / 2, (width, 0.0), DEPTH_M, 4)):
+    for turn, at, wide, count in (
+        (0.0, (0.0, 0.0), width, bays),
+        (-np.pi / 2, (0.0, DEPTH_M), DEPTH_M, 4),
+        (np.pi / 2, (width, 0.0), DEPTH_M, 4),
+    ):
         wall = []
         step = wide / count
         for storey in range(storeys + 1):
@@ -291,7 +392,20 @@ def _office(rng: np.random.Generator, width: float) -> Mesh:
             z1 = 4.0 if storey == 0 else z0 + 3.4
             for k in range(count):
                 pane = Surface((float(rng.random()), 0.9, 0.9), layer, kind=Kind.WINDOW)
-                wall.append(quads([[(k * step, 0.16, z0), ((k + 1) * step, 0.16, z0), ((k + 1) * step, 0.16, z1), (k * step, 0.16, z1)]], pane, [[(0, 0), (1, 0), (1, 1), (0, 1)]]))
+                wall.append(
+                    quads(
+                        [
+                            [
+                                (k * step, 0.16, z0),
+                                ((k + 1) * step, 0.16, z0),
+                                ((k + 1) * step, 0.16, z1),
+                                (k * step, 0.16, z1),
+                            ]
+                        ],
+                        pane,
+                        [[(0, 0), (1, 0), (1, 1), (0, 1)]],
+                    )
+                )
         for k in range(count + 1):
             x = min(k * step, wide - 0.01)
             wall.append(box((x - 0.11, -0.06, 0), (x + 0.11, 0.16, height), pier))
@@ -299,7 +413,11 @@ def _office(rng: np.random.Generator, width: float) -> Mesh:
         parts.append(merge(wall).placed(*at, turn))
     parts += [
         box((-0.1, -0.16, height), (width + 0.1, DEPTH_M, height + 0.9), pier, with_floor=True),
-        box((width * 0.3, 3, height + 0.9), (width * 0.3 + 3.5, 8, height + 3.4), Surface((0.4, 0.4, 0.41))),
+        box(
+            (width * 0.3, 3, height + 0.9),
+            (width * 0.3 + 3.5, 8, height + 3.4),
+            Surface((0.4, 0.4, 0.41)),
+        ),
     ]
     return merge(parts)
 

@@ -169,7 +169,8 @@ def box(
     def sheet(u: float, v: float) -> list[tuple[float, float]]:
         return [(0, 0), (u, 0), (u, v), (0, v)]
 
-    faces = [wall(a, b), wall(b, c), wall(c, d), wall(d, a), [(*p, z1) for p in (a, b, c, d)]]
+    roof: list[tuple[float, ...]] = [(*p, z1) for p in (a, b, c, d)]
+    faces = [wall(a, b), wall(b, c), wall(c, d), wall(d, a), roof]
     uv = [sheet(lx, lz), sheet(ly, lz), sheet(lx, lz), sheet(ly, lz), sheet(lx, ly)]
     if with_floor:
         faces.append([(*p, z0) for p in (d, c, b, a)])

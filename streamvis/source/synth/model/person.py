@@ -25,26 +25,62 @@ from streamvis.source.synth.model.mesh import (
 from streamvis.source.synth.paint.layers import LAYER
 
 TOPS: tuple[Colour, ...] = (
-    (0.03, 0.04, 0.07), (0.28, 0.03, 0.03), (0.05, 0.12, 0.26), (0.55, 0.53, 0.49),
-    (0.018, 0.018, 0.02), (0.26, 0.18, 0.09), (0.05, 0.15, 0.09), (0.52, 0.32, 0.05),
-    (0.15, 0.05, 0.15), (0.26, 0.32, 0.40), (0.10, 0.10, 0.11), (0.62, 0.20, 0.10), (0.05, 0.26, 0.30),
-)  # fmt: skip
+    (0.03, 0.04, 0.07),
+    (0.28, 0.03, 0.03),
+    (0.05, 0.12, 0.26),
+    (0.55, 0.53, 0.49),
+    (0.018, 0.018, 0.02),
+    (0.26, 0.18, 0.09),
+    (0.05, 0.15, 0.09),
+    (0.52, 0.32, 0.05),
+    (0.15, 0.05, 0.15),
+    (0.26, 0.32, 0.40),
+    (0.10, 0.10, 0.11),
+    (0.62, 0.20, 0.10),
+    (0.05, 0.26, 0.30),
+)
 TROUSERS: tuple[Colour, ...] = (
-    (0.025, 0.04, 0.09), (0.05, 0.085, 0.17), (0.016, 0.016, 0.018), (0.08, 0.08, 0.085),
-    (0.24, 0.19, 0.12), (0.04, 0.035, 0.03), (0.14, 0.18, 0.26),
-)  # fmt: skip
-SKINS: tuple[Colour, ...] = ((0.58, 0.34, 0.24), (0.44, 0.25, 0.16), (0.26, 0.13, 0.08), (0.12, 0.06, 0.04))
-HAIRS: tuple[Colour, ...] = ((0.014, 0.011, 0.010), (0.05, 0.028, 0.014), (0.26, 0.16, 0.06), (0.30, 0.29, 0.28))
+    (0.025, 0.04, 0.09),
+    (0.05, 0.085, 0.17),
+    (0.016, 0.016, 0.018),
+    (0.08, 0.08, 0.085),
+    (0.24, 0.19, 0.12),
+    (0.04, 0.035, 0.03),
+    (0.14, 0.18, 0.26),
+)
+SKINS: tuple[Colour, ...] = (
+    (0.58, 0.34, 0.24),
+    (0.44, 0.25, 0.16),
+    (0.26, 0.13, 0.08),
+    (0.12, 0.06, 0.04),
+)
+HAIRS: tuple[Colour, ...] = (
+    (0.014, 0.011, 0.010),
+    (0.05, 0.028, 0.014),
+    (0.26, 0.16, 0.06),
+    (0.30, 0.29, 0.28),
+)
 STEEL = Surface((0.30, 0.31, 0.33), gloss=0.3)
 RUBBER = Surface((0.02, 0.02, 0.02))
 
 # Rings of a trunk from the crotch to the neck: metres above the hip joint, half width, half depth.
 _TRUNK = (
-    (-0.10, 0.130, 0.095), (-0.02, 0.172, 0.118), (0.06, 0.165, 0.112), (0.16, 0.150, 0.105),
-    (0.28, 0.168, 0.118), (0.40, 0.192, 0.122), (0.475, 0.185, 0.105), (0.52, 0.120, 0.080), (0.55, 0.062, 0.062),
-)  # fmt: skip
+    (-0.10, 0.130, 0.095),
+    (-0.02, 0.172, 0.118),
+    (0.06, 0.165, 0.112),
+    (0.16, 0.150, 0.105),
+    (0.28, 0.168, 0.118),
+    (0.40, 0.192, 0.122),
+    (0.475, 0.185, 0.105),
+    (0.52, 0.120, 0.080),
+    (0.55, 0.062, 0.062),
+)
 # A coat hangs straighter and falls to the knee.
-_COAT = ((-0.42, 0.215, 0.165), (-0.25, 0.205, 0.155), *((z, 1.10 * w, 1.14 * d) for z, w, d in _TRUNK[1:]))
+_COAT = (
+    (-0.42, 0.215, 0.165),
+    (-0.25, 0.205, 0.155),
+    *((z, 1.10 * w, 1.14 * d) for z, w, d in _TRUNK[1:]),
+)
 
 
 @dataclass(frozen=True)
@@ -128,17 +164,25 @@ class Person:
         neck, head = hip + 0.52 * up, hip + 0.665 * up
         parts = [
             Bar(neck - 0.04 * up, head, 0.056, 0.055, self.skin),
-            Bar(head + _xyz(0.018, 0, -0.005), head + _xyz(0.010, 0, 0.075), 0.070, 0.085, self.skin),
+            Bar(
+                head + _xyz(0.018, 0, -0.005), head + _xyz(0.010, 0, 0.075), 0.070, 0.085, self.skin
+            ),
             Bar(head + _xyz(0.085, 0, 0.035), head + _xyz(0.10, 0, 0.015), 0.014, 0.018, self.skin),
         ]
         hair = self.hair
         if self.has_helmet:
             hair = Surface(self.bag.colour, gloss=0.3)
-            parts.append(Bar(head + _xyz(-0.03, 0, 0.10), head + _xyz(0.05, 0, 0.10), 0.105, 0.095, hair))
+            parts.append(
+                Bar(head + _xyz(-0.03, 0, 0.10), head + _xyz(0.05, 0, 0.10), 0.105, 0.095, hair)
+            )
         else:
-            parts.append(Bar(head + _xyz(-0.030, 0, 0.03), head + _xyz(-0.012, 0, 0.095), 0.084, 0.089, hair))
+            parts.append(
+                Bar(head + _xyz(-0.030, 0, 0.03), head + _xyz(-0.012, 0, 0.095), 0.084, 0.089, hair)
+            )
         if self.has_long_hair:
-            parts.append(Bar(head + _xyz(-0.05, 0, 0.04), head + _xyz(-0.07, 0, -0.15), 0.075, 0.06, hair))
+            parts.append(
+                Bar(head + _xyz(-0.05, 0, 0.04), head + _xyz(-0.07, 0, -0.15), 0.075, 0.06, hair)
+            )
         for side in (1, -1) if self.has_bag else ():
             back = hip - _xyz(0.20, 0, 0) + side * _xyz(0, 0.055, 0)
             parts.append(Bar(back + 0.15 * up, back + 0.42 * up, 0.105, 0.095, self.bag))
@@ -165,7 +209,9 @@ class Person:
         ]
 
     def _foot(self, ankle: NDArray[np.float64]) -> Bar:
-        return Bar(ankle - _xyz(0.03, 0, 0.03), ankle + _xyz(0.15, 0, -0.045), 0.048, 0.042, self.shoe)
+        return Bar(
+            ankle - _xyz(0.03, 0, 0.03), ankle + _xyz(0.15, 0, -0.045), 0.048, 0.042, self.shoe
+        )
 
 
 def _xyz(x: float, y: float, z: float) -> NDArray[np.float64]:
@@ -244,7 +290,9 @@ def bicycle(rolled_m: float, paint: Surface) -> Mesh:
 def motorcycle(paint: Surface) -> Mesh:
     """A standard motorcycle with its engine between fat wheels."""
     parts = _ring(0.70, 0.31, 0.24, 0.07, RUBBER) + _ring(-0.66, 0.31, 0.24, 0.08, RUBBER)
-    parts += [Bar((0.70, s * 0.09, 0.31), (0.44, s * 0.09, 1.02), 0.03, 0.03, STEEL) for s in (-1, 1)]
+    parts += [
+        Bar((0.70, s * 0.09, 0.31), (0.44, s * 0.09, 1.02), 0.03, 0.03, STEEL) for s in (-1, 1)
+    ]
     parts += [
         Bar((-0.66, s * 0.10, 0.31), (-0.1, s * 0.12, 0.42), 0.035, 0.03, STEEL) for s in (-1, 1)
     ]

@@ -19,7 +19,6 @@ from streamvis.source.synth.model.mesh import (
     Surface,
     bars,
     box,
-    build,
     cross,
     disc,
     merge,
@@ -33,17 +32,33 @@ DARK = Surface((0.012, 0.012, 0.013))
 CHROME = Surface((0.35, 0.36, 0.38), gloss=0.5)
 
 _NEUTRAL: tuple[Colour, ...] = (
-    (0.44, 0.45, 0.46), (0.70, 0.70, 0.68), (0.018, 0.018, 0.020), (0.10, 0.105, 0.11),
-    (0.26, 0.27, 0.29), (0.62, 0.63, 0.64), (0.045, 0.05, 0.058),
-)  # fmt: skip
+    (0.44, 0.45, 0.46),
+    (0.70, 0.70, 0.68),
+    (0.018, 0.018, 0.020),
+    (0.10, 0.105, 0.11),
+    (0.26, 0.27, 0.29),
+    (0.62, 0.63, 0.64),
+    (0.045, 0.05, 0.058),
+)
 PAINTS: tuple[Colour, ...] = (
-    *_NEUTRAL, *_NEUTRAL,  # most cars have no colour
-    (0.022, 0.06, 0.20), (0.34, 0.016, 0.018), (0.03, 0.09, 0.06), (0.38, 0.30, 0.20),
-    (0.06, 0.18, 0.34), (0.16, 0.12, 0.10), (0.42, 0.09, 0.02), (0.10, 0.02, 0.03),
-)  # fmt: skip
+    *_NEUTRAL,
+    *_NEUTRAL,  # most cars have no colour
+    (0.022, 0.06, 0.20),
+    (0.34, 0.016, 0.018),
+    (0.03, 0.09, 0.06),
+    (0.38, 0.30, 0.20),
+    (0.06, 0.18, 0.34),
+    (0.16, 0.12, 0.10),
+    (0.42, 0.09, 0.02),
+    (0.10, 0.02, 0.03),
+)
 LIVERIES: tuple[Colour, ...] = (
-    (0.46, 0.02, 0.02), (0.04, 0.20, 0.42), (0.60, 0.46, 0.05), (0.05, 0.28, 0.14), (0.62, 0.62, 0.60),
-)  # fmt: skip
+    (0.46, 0.02, 0.02),
+    (0.04, 0.20, 0.42),
+    (0.60, 0.46, 0.05),
+    (0.05, 0.28, 0.14),
+    (0.62, 0.62, 0.60),
+)
 
 
 class Lamp(IntFlag):
@@ -79,9 +94,13 @@ class Vehicle:
         return float(self.mesh.position[:, 2].max())
 
     def things(
-        self, track_id: int, at: tuple[float, float, float], velocity: tuple[float, float, float],
-        rolled_m: float, lamps: int,
-    ) -> list[Thing]:  # fmt: skip
+        self,
+        track_id: int,
+        at: tuple[float, float, float],
+        velocity: tuple[float, float, float],
+        rolled_m: float,
+        lamps: int,
+    ) -> list[Thing]:
         """Body and wheels at (x, y, yaw)."""
         place = placement(*at)
         things = [Thing(self.mesh, place, track_id, self.paint, lamps, velocity)]
@@ -89,7 +108,14 @@ class Vehicle:
         wheel = wheel_mesh(radius, self.wheel_layer)
         for x, side in self.wheels:
             spin = rolled_m / radius * side
-            things.append(Thing(wheel, _wheel_place(place, x, side * (self.width / 2 - 0.02), radius, spin, side), track_id, velocity=velocity))
+            things.append(
+                Thing(
+                    wheel,
+                    _wheel_place(place, x, side * (self.width / 2 - 0.02), radius, spin, side),
+                    track_id,
+                    velocity=velocity,
+                )
+            )
         return things
 
 
@@ -107,12 +133,23 @@ def _wheel_place(
 
 
 def random_car(rng: np.random.Generator) -> Vehicle:
-    return _random_of(rng, {"saloon": 4.0, "estate": 2, "hatch": 4.0, "suv": 3.5, "van": 1.3, "pickup": 0.8})
+    return _random_of(
+        rng, {"saloon": 4.0, "estate": 2, "hatch": 4.0, "suv": 3.5, "van": 1.3, "pickup": 0.8}
+    )
 
 
 def random_traffic(rng: np.random.Generator) -> Vehicle:
     """Buses and lorries among the cars."""
-    weights = {"saloon": 4.0, "estate": 2, "hatch": 4.0, "suv": 3.0, "van": 1.3, "pickup": 1, "bus": 1.3, "lorry": 1.5}
+    weights = {
+        "saloon": 4.0,
+        "estate": 2,
+        "hatch": 4.0,
+        "suv": 3.0,
+        "van": 1.3,
+        "pickup": 1,
+        "bus": 1.3,
+        "lorry": 1.5,
+    }
     return _random_of(rng, weights)
 
 
@@ -152,7 +189,19 @@ def body_mesh(kind: str) -> Mesh:
 def _with_bed(kind: str, parts: list[Mesh]) -> Mesh:
     if kind == "pickup":
         bed = Surface((0.03, 0.03, 0.032))
-        parts.append(quads([[(-2.55, -0.72, 1.105), (-0.95, -0.72, 1.105), (-0.95, 0.72, 1.105), (-2.55, 0.72, 1.105)]], bed))
+        parts.append(
+            quads(
+                [
+                    [
+                        (-2.55, -0.72, 1.105),
+                        (-0.95, -0.72, 1.105),
+                        (-0.95, 0.72, 1.105),
+                        (-2.55, 0.72, 1.105),
+                    ]
+                ],
+                bed,
+            )
+        )
     return merge(parts)
 
 
@@ -173,25 +222,34 @@ def _lorry(cab: Mesh, tone: Colour) -> Mesh:
             box((-3.7, -0.5, 0.55), (2.2, 0.5, 1.02), DARK, with_floor=True),
             box((-3.74, -1.2, 0.50), (-3.6, 1.2, 0.66), DARK, with_floor=True),
             *(_lamp_box(-3.75, s * 0.95, 0.86) for s in (-1, 1)),
-            *(box((-1.0, s * 1.12 - 0.03, 0.5), (1.2, s * 1.12 + 0.03, 0.98), CHROME) for s in (-1, 1)),
+            *(
+                box((-1.0, s * 1.12 - 0.03, 0.5), (1.2, s * 1.12 + 0.03, 0.98), CHROME)
+                for s in (-1, 1)
+            ),
         ]
     )
 
 
 def _lamp_box(x: float, y: float, z: float) -> Mesh:
-    return box((x, y - 0.15, z), (x + 0.08, y + 0.15, z + 0.13), Surface((0.5, 0.015, 0.012), gloss=0.3, glow=0.6), with_floor=True)
+    return box(
+        (x, y - 0.15, z),
+        (x + 0.08, y + 0.15, z + 0.13),
+        Surface((0.5, 0.015, 0.012), gloss=0.3, glow=0.6),
+        with_floor=True,
+    )
 
 
 def _stations(body: Body, detail: float) -> NDArray[np.float64]:
     half = body.length / 2
     count = int(np.clip(body.length * 8, 20, 46) * detail)
-    xs = [np.linspace(-half, half, count), [-half + 0.03, half - 0.03, -half + 0.09, half - 0.09]]
+    near_ends = np.array([-half + 0.03, half - 0.03, -half + 0.09, half - 0.09])
+    xs: list[NDArray[np.floating]] = [np.linspace(-half, half, count), near_ends]
     for axle in body.axles:
         mouth = body.arch_radius
         xs.append(axle + mouth * np.cos(np.linspace(0.02, np.pi - 0.02, 11 if detail == 1 else 5)))
-        xs.append([axle - mouth * 1.002, axle + mouth * 1.002])
+        xs.append(axle + mouth * np.array([-1.002, 1.002]))
     every = np.unique(np.round(np.concatenate(xs), 4))
-    return every[np.append(True, np.diff(every) > 1e-3)]
+    return np.asarray(every[np.append(True, np.diff(every) > 1e-3)])
 
 
 def _sections(body: Body, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -201,10 +259,22 @@ def _sections(body: Body, x: NDArray[np.float64]) -> NDArray[np.float64]:
     rise = np.clip((top - shoulder) / (body.height - shoulder.max() + 1e-6), 0, 1)
     roof = wide * (0.95 + (body.tumble - 0.95) * rise)
     edge = np.minimum(0.06 + 0.03 * rise, 0.6 * (top - shoulder))
-    half = [(share * wide, bottom + up * (shoulder - bottom)) for up, share in _LOW]
+    half: list[tuple[NDArray[np.floating], NDArray[np.floating]]] = [
+        (share * wide, bottom + up * (shoulder - bottom)) for up, share in _LOW
+    ]
     for up in _HIGH:
-        half.append((0.955 * wide + (roof - 0.955 * wide) * up**1.25, shoulder + up * (top - edge - shoulder)))
-    half += [(roof * 0.955, top - 0.45 * edge), (roof * 0.86, top - 0.14 * edge), (roof * 0.5, top), (roof * 0.0, top + 0.012)]
+        half.append(
+            (
+                0.955 * wide + (roof - 0.955 * wide) * up**1.25,
+                shoulder + up * (top - edge - shoulder),
+            )
+        )
+    half += [
+        (roof * 0.955, top - 0.45 * edge),
+        (roof * 0.86, top - 0.14 * edge),
+        (roof * 0.5, top),
+        (roof * 0.0, top + 0.012),
+    ]
     left = np.stack([np.stack([x, y, z], -1) for y, z in half], 1)
     right = left[:, -2::-1] * np.array([1.0, -1.0, 1.0])
     return np.concatenate([left, right], 1)
@@ -219,7 +289,9 @@ def _skin(body: Body, detail: float) -> Mesh:
     corner = np.arange(points.shape[0] * count).reshape(-1, count)
     cells = np.stack([corner[:-1, :-1], corner[1:, :-1], corner[1:, 1:], corner[:-1, 1:]], -1)
     flat = points.reshape(-1, 3)
-    face = cross(flat[cells[..., 2]] - flat[cells[..., 0]], flat[cells[..., 3]] - flat[cells[..., 1]])
+    face = cross(
+        flat[cells[..., 2]] - flat[cells[..., 0]], flat[cells[..., 3]] - flat[cells[..., 1]]
+    )
     face /= np.maximum(np.linalg.norm(face, axis=-1, keepdims=True), 1e-9)
     total = np.zeros_like(flat)
     for k in range(4):
@@ -230,7 +302,9 @@ def _skin(body: Body, detail: float) -> Mesh:
     normal = np.where(bent, own, smooth)
     uv = _unwrap(body, flat[cells], face)
     surface = Surface((1, 1, 1), LAYER[body.name], kind=Kind.VEHICLE)
-    return quads(flat[cells].reshape(-1, 4, 3), surface, uv.reshape(-1, 4, 2), normal.reshape(-1, 4, 3))
+    return quads(
+        flat[cells].reshape(-1, 4, 3), surface, uv.reshape(-1, 4, 2), normal.reshape(-1, 4, 3)
+    )
 
 
 def _end(section: NDArray[np.float64], side: int) -> NDArray[np.float64]:
@@ -249,7 +323,10 @@ PLAIN_PAINT_UV = (0.5, 0.996)  # a corner of the side view that is never but pai
 
 
 def view_uv(
-    body: Body, view: tuple[float, float, float, float], across: NDArray[np.floating], z: NDArray[np.floating]
+    body: Body,
+    view: tuple[float, float, float, float],
+    across: NDArray[np.floating],
+    z: NDArray[np.floating],
 ) -> NDArray[np.floating]:
     """[..., 2]: metres along x or y, and above the ground, to the layer."""
     left, low, wide, high = view
@@ -260,7 +337,7 @@ def view_uv(
 
 
 def _unwrap(
-    body: Body, corner: NDArray[np.float64], face: NDArray[np.float64]
+    body: Body, corner: NDArray[np.float64], face: NDArray[np.floating]
 ) -> NDArray[np.floating]:
     """uv [A, B, 4, 2] of cells [A, B, 4, 3] with normals [A, B, 3]."""
     x, y, z = np.moveaxis(corner, -1, 0)
@@ -270,10 +347,9 @@ def _unwrap(
     is_top = np.zeros(middle.shape, bool)
     first = len(_LOW) + len(_HIGH) - 1
     is_top[:, first : is_top.shape[1] - first] = True
-    # Painted from ahead: nose, windscreen. From behind: tail, rear glass. The rest of the top is plain.
+    # Painted from ahead: nose, windscreen; from behind: tail, rear glass; the other top is plain.
     is_cap = np.zeros(middle.shape, bool)
     is_cap[0] = is_cap[-1] = True
-    ahead = np.abs(face[..., 0]) > 0.30
     foot, head = body.windscreen[0] + 0.08, body.windscreen[1] - 0.08
     on_screen = is_top & (middle < foot) & (middle > head)
     uv = side
@@ -286,17 +362,25 @@ def _unwrap(
         uv = np.where(behind[..., None, None], rear, uv)
     near_nose = is_cap | ((np.abs(face[..., 0]) > 0.8) & (np.abs(middle) > body.length / 2 - 0.2))
     uv = np.where((near_nose & (middle > 0))[..., None, None], front, uv)
-    del ahead
     return np.asarray(np.where((near_nose & (middle < 0))[..., None, None], rear, uv))
 
 
 def _underside(body: Body) -> list[Mesh]:
     half, w = body.length / 2, body.width / 2
     low = body.clearance
-    parts = [box((-half * 0.88, -w * 0.80, low - 0.03), (half * 0.88, w * 0.80, low + 0.12), DARK, with_floor=True)]
+    parts = [
+        box(
+            (-half * 0.88, -w * 0.80, low - 0.03),
+            (half * 0.88, w * 0.80, low + 0.12),
+            DARK,
+            with_floor=True,
+        )
+    ]
     for axle in body.axles:
         r = body.arch_radius
-        parts.append(box((axle - r, -w * 0.78, low), (axle + r, w * 0.78, body.wheel_radius + r), DARK))
+        parts.append(
+            box((axle - r, -w * 0.78, low), (axle + r, w * 0.78, body.wheel_radius + r), DARK)
+        )
         parts += [_lining(axle, s, w, body) for s in (-1, 1)]
     return parts
 
@@ -304,7 +388,13 @@ def _underside(body: Body) -> list[Mesh]:
 def _lining(axle: float, side: int, w: float, body: Body) -> Mesh:
     """The dark inside of a wheel's mouth."""
     angle = np.linspace(-0.15, np.pi + 0.15, 12)
-    rim = np.stack([axle + body.arch_radius * np.cos(angle), body.wheel_radius + body.arch_radius * np.sin(angle)], -1)
+    rim = np.stack(
+        [
+            axle + body.arch_radius * np.cos(angle),
+            body.wheel_radius + body.arch_radius * np.sin(angle),
+        ],
+        -1,
+    )
     outer, inner = (np.insert(rim, 1, side * y, axis=1) for y in (w * 0.975, w * 0.70))
     return quads(np.stack([outer[:-1], outer[1:], inner[1:], inner[:-1]], 1), DARK)
 
@@ -312,10 +402,19 @@ def _lining(axle: float, side: int, w: float, body: Body) -> Mesh:
 def _mirrors(body: Body) -> list[Mesh]:
     if body.name in ("bus", "lorry"):
         x, z, y = body.windscreen[0] - 0.05, 2.05, body.width / 2 + 0.14
-        arm = [Bar((x - 0.1, s * (y - 0.2), z + 0.1), (x + 0.06, s * y, z), 0.02, 0.02, DARK) for s in (-1, 1)]
-        heads = [Bar((x + 0.06, s * y, z - 0.16), (x + 0.06, s * y, z + 0.12), 0.075, 0.075, DARK) for s in (-1, 1)]
+        arm = [
+            Bar((x - 0.1, s * (y - 0.2), z + 0.1), (x + 0.06, s * y, z), 0.02, 0.02, DARK)
+            for s in (-1, 1)
+        ]
+        heads = [
+            Bar((x + 0.06, s * y, z - 0.16), (x + 0.06, s * y, z + 0.12), 0.075, 0.075, DARK)
+            for s in (-1, 1)
+        ]
         return [bars(arm + heads, 7)]
-    x, z = body.windscreen[0] - 0.42, float(body.shoulder(np.array([body.windscreen[0] - 0.4]))[0]) + 0.07
+    x, z = (
+        body.windscreen[0] - 0.42,
+        float(body.shoulder(np.array([body.windscreen[0] - 0.4]))[0]) + 0.07,
+    )
     y = body.width / 2
     shells = []
     for s in (-1, 1):
@@ -343,9 +442,16 @@ def _wheel(radius: float, layer: int, sides: int, width: float = 0.22) -> Mesh:
     angle = np.linspace(0, 2 * np.pi, sides + 1)
     profile = ((0.0, 0.88), (0.012, 0.95), (-0.035, 1.0), (-width, 1.0))
     rings = np.stack(
-        [np.stack([r * radius * np.sin(angle), np.full(sides + 1, y), r * radius * np.cos(angle)], -1) for y, r in profile]
+        [
+            np.stack(
+                [r * radius * np.sin(angle), np.full(sides + 1, y), r * radius * np.cos(angle)], -1
+            )
+            for y, r in profile
+        ]
     )
-    skin = np.stack([rings[:-1, :-1], rings[:-1, 1:], rings[1:, 1:], rings[1:, :-1]], 2).reshape(-1, 4, 3)
+    skin = np.stack([rings[:-1, :-1], rings[:-1, 1:], rings[1:, 1:], rings[1:, :-1]], 2).reshape(
+        -1, 4, 3
+    )
     face = disc((0, -0.002, 0), radius * 0.9, Surface((1, 1, 1), layer, gloss=0.25), sides)
     hidden = disc((0, -width, 0), radius, DARK, sides // 2)
     return merge([quads(skin, RUBBER), face, hidden])

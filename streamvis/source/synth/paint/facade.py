@@ -13,11 +13,28 @@ from streamvis.source.synth.paint.noise import value_noise
 N = SIDE_PX
 Mask = NDArray[np.uint8]
 
-FRAMES: tuple[Tone, ...] = ((236, 234, 228), (240, 240, 238), (70, 58, 50), (206, 200, 188), (46, 50, 54))
+FRAMES: tuple[Tone, ...] = (
+    (236, 234, 228),
+    (240, 240, 238),
+    (70, 58, 50),
+    (206, 200, 188),
+    (46, 50, 54),
+)
 SHOP_TONES: tuple[Tone, ...] = (
     (40, 62, 54), (122, 34, 32), (34, 50, 86), (38, 38, 42), (150, 110, 46), (212, 206, 194),
 )  # fmt: skip
-WORDS = ("BAKERY", "BOOKS", "CAFE", "FLOWERS", "GROCER", "TAILOR", "CYCLES", "PHARMACY", "DELI", "BARBER")
+WORDS = (
+    "BAKERY",
+    "BOOKS",
+    "CAFE",
+    "FLOWERS",
+    "GROCER",
+    "TAILOR",
+    "CYCLES",
+    "PHARMACY",
+    "DELI",
+    "BARBER",
+)
 
 
 class Panel:
@@ -26,7 +43,9 @@ class Panel:
     def __init__(self, tone: Tone, solid: int = 0) -> None:
         self.image, self.solid = flat(tone), np.full((N, N), solid, np.uint8)
 
-    def rect(self, x0: float, y0: float, x1: float, y1: float, tone: Tone, solid: int = 255) -> None:
+    def rect(
+        self, x0: float, y0: float, x1: float, y1: float, tone: Tone, solid: int = 255
+    ) -> None:
         rows, cols = self._cells(x0, y0, x1, y1)
         self.image[rows, cols], self.solid[rows, cols] = tone, solid
 
@@ -56,8 +75,13 @@ def window(rng: np.random.Generator, kind: int) -> NDArray[np.uint8]:
     panel.image *= 1 + 0.25 * value_noise(rng, N, N, 2, 3)[..., None]
     _behind_glass(panel, rng, kind)
     edge, bar = 0.055, 0.035
-    for box in ((0, 0, 1, edge), (0, 1 - edge, 1, 1), (0, 0, edge, 1), (1 - edge, 0, 1, 1)):
-        panel.rect(*box, frame)
+    for x0, y0, x1, y1 in (
+        (0, 0, 1, edge),
+        (0, 1 - edge, 1, 1),
+        (0, 0, edge, 1),
+        (1 - edge, 0, 1, 1),
+    ):
+        panel.rect(x0, y0, x1, y1, frame)
     if kind % 3 == 1:  # sash
         panel.rect(0, 0.5 - bar, 1, 0.5 + bar, frame)
         panel.rect(0.5 - bar / 2, 0, 0.5 + bar / 2, 1, frame)
@@ -71,7 +95,13 @@ def window(rng: np.random.Generator, kind: int) -> NDArray[np.uint8]:
 
 
 def _behind_glass(panel: Panel, rng: np.random.Generator, kind: int) -> None:
-    cloth: Tone = ((186, 180, 168), (150, 142, 132), (196, 192, 184), (120, 116, 110), (168, 150, 128))[kind % 5]
+    cloth: Tone = (
+        (186, 180, 168),
+        (150, 142, 132),
+        (196, 192, 184),
+        (120, 116, 110),
+        (168, 150, 128),
+    )[kind % 5]
     if kind % 2 == 0:
         for left, right in ((0.0, 0.24), (0.76, 1.0)):
             panel.rect(left, 0, right, 1, cloth, 40)

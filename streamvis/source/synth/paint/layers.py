@@ -11,7 +11,18 @@ WALLS = ("brick", "old_brick", "stucco", "stone", "concrete")
 
 
 def _names() -> list[str]:
-    names = ["white", "noise", "asphalt", "paving", "roof", "bark", "grass", "fabric", "manhole", "panel"]
+    names = [
+        "white",
+        "noise",
+        "asphalt",
+        "paving",
+        "roof",
+        "bark",
+        "grass",
+        "fabric",
+        "manhole",
+        "panel",
+    ]
     names += WALLS
     counts = {"window": NUM_WINDOWS, "shop": NUM_SHOPS, "door": NUM_DOORS, "office": NUM_OFFICES}
     counts |= {"leaves": NUM_LEAVES, "wheel": NUM_WHEELS}

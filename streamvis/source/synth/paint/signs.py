@@ -1,4 +1,4 @@
-"""Road signs; the plate's outline is cut by the mesh. Ours, after the Vienna Convention's shapes."""
+"""Road signs, in the shapes of the Vienna Convention; the mesh cuts the plate's outline."""
 
 from __future__ import annotations
 

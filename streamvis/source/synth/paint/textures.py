@@ -1,4 +1,4 @@
-"""The scene's texture array, painted once per seed. Row 0 is v = 0: pictures stand on their heads."""
+"""The scene's texture array, painted once per seed. Row 0 is v = 0: pictures are upside down."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ def paving(rng: Rng) -> NDArray[np.uint8]:
     for row in range(4):
         for col in range(4):
             cell = image[row * step : (row + 1) * step, col * step : (col + 1) * step]
-            cell *= rng.uniform(0.90, 1.05) * np.array([1, rng.uniform(0.98, 1.01), rng.uniform(0.95, 1.02)], np.float32)
+            cell *= rng.uniform(0.90, 1.05) * np.array(
+                [1, rng.uniform(0.98, 1.01), rng.uniform(0.95, 1.02)], np.float32
+            )
     image *= 1 + 0.07 * value_noise(rng, N, N, 6, 6)[..., None]
     for k in range(0, N, step):
         image[k : k + 3] *= 0.62
@@ -97,7 +99,9 @@ def paving(rng: Rng) -> NDArray[np.uint8]:
     return finish(image * _grain(rng, 0.045))
 
 
-def _bricks(rng: Rng, tone: tuple[float, float, float], spread: float, mortar: float) -> NDArray[np.uint8]:
+def _bricks(
+    rng: Rng, tone: tuple[float, float, float], spread: float, mortar: float
+) -> NDArray[np.uint8]:
     """2.4 m of bricks 24 × 8 cm."""
     image = flat(tone)
     rows, cols = 30, 10
@@ -106,7 +110,9 @@ def _bricks(rng: Rng, tone: tuple[float, float, float], spread: float, mortar: f
     row = (y / high).astype(int)
     shifted = x / wide + 0.5 * (row % 2)
     col = shifted.astype(int) % cols
-    tint = rng.normal(1, spread, (rows, cols, 1)) * (1 + 0.5 * spread * rng.standard_normal((rows, cols, 3)))
+    tint = rng.normal(1, spread, (rows, cols, 1)) * (
+        1 + 0.5 * spread * rng.standard_normal((rows, cols, 3))
+    )
     image *= tint[row, col].astype(np.float32)
     joint = ((y / high) % 1 < 0.14) | (shifted % 1 < 0.05)
     image[joint] = np.array([mortar, mortar * 0.98, mortar * 0.94], np.float32)
@@ -139,7 +145,9 @@ def stone(rng: Rng) -> NDArray[np.uint8]:
     y, x = np.mgrid[:N, :N]
     row = y * rows // N
     shifted = x * cols / N + 0.5 * (row % 2)
-    image *= rng.normal(1, 0.05, (rows, cols, 1))[row, shifted.astype(int) % cols].astype(np.float32)
+    image *= rng.normal(1, 0.05, (rows, cols, 1))[row, shifted.astype(int) % cols].astype(
+        np.float32
+    )
     image *= 1 + 0.08 * value_noise(rng, N, N, 8, 6)[..., None]
     joint = ((y * rows / N) % 1 < 0.035) | (shifted % 1 < 0.018)
     image[joint] *= 0.66
@@ -162,7 +170,9 @@ def roof(rng: Rng) -> NDArray[np.uint8]:
     y, x = np.mgrid[:N, :N]
     row = y * rows // N
     shifted = x * cols / N + 0.5 * (row % 2)
-    image *= rng.normal(1, 0.10, (rows, cols, 1))[row, shifted.astype(int) % cols].astype(np.float32)
+    image *= rng.normal(1, 0.10, (rows, cols, 1))[row, shifted.astype(int) % cols].astype(
+        np.float32
+    )
     image *= (0.72 + 0.4 * ((y * rows / N) % 1))[..., None].astype(np.float32)
     return finish(image)
 
@@ -215,7 +225,11 @@ def leaves(rng: Rng, kind: int) -> NDArray[np.uint8]:
         angle, far = rng.uniform(0, 360), N * 0.47 * np.sqrt(rng.random())
         turn = rng.uniform(0, 2 * np.pi)
         centre = (int(N / 2 + far * np.cos(turn)), int(N / 2 + far * np.sin(turn)))
-        size = (int(rng.uniform(11, 20)), int(rng.uniform(5, 9))) if kind == 0 else (int(rng.uniform(12, 24)), int(rng.uniform(6, 11)))
+        size = (
+            (int(rng.uniform(11, 20)), int(rng.uniform(5, 9)))
+            if kind == 0
+            else (int(rng.uniform(12, 24)), int(rng.uniform(6, 11)))
+        )
         tone = rng.uniform(0.62, 1.25)
         hue = rng.uniform(-14, 14)
         colour = (float(168 * tone + hue), float(186 * tone), float(108 * tone - hue))
@@ -241,8 +255,16 @@ def wheel(rng: Rng, kind: int) -> NDArray[np.uint8]:
         spokes = 5 if kind == 0 else 10
         for a in np.arange(0, 2 * np.pi, 2 * np.pi / spokes):
             wide = 0.10 if kind == 0 else 0.045
-            points = [(0.42, a - wide * 0.7), (0.42, a + wide * 0.7), (0.10, a + wide * 3), (0.10, a - wide * 3)]
-            polygon = np.array([(N / 2 + N * r * np.cos(b), N / 2 + N * r * np.sin(b)) for r, b in points], np.int32)
+            points = [
+                (0.42, a - wide * 0.7),
+                (0.42, a + wide * 0.7),
+                (0.10, a + wide * 3),
+                (0.10, a - wide * 3),
+            ]
+            polygon = np.array(
+                [(N / 2 + N * r * np.cos(b), N / 2 + N * r * np.sin(b)) for r, b in points],
+                np.int32,
+            )
             cv2.fillPoly(image, [polygon], rim, cv2.LINE_AA)
         cv2.circle(image, middle, int(N * 0.10), rim, -1, cv2.LINE_AA)
     cv2.circle(image, middle, int(N * 0.05), (90, 91, 93), -1, cv2.LINE_AA)

@@ -16,8 +16,14 @@ from streamvis.source.synth.model.mesh import Kind, Mesh
 from streamvis.source.synth.render.things import ROW_FLOATS, Group
 
 _VERTEX = np.dtype(
-    [("position", "<f4", 3), ("normal", "<f4", 3), ("uv", "<f4", 2), ("colour", "u1", 4), ("material", "u1", 4)]
-)  # fmt: skip
+    [
+        ("position", "<f4", 3),
+        ("normal", "<f4", 3),
+        ("uv", "<f4", 2),
+        ("colour", "u1", 4),
+        ("material", "u1", 4),
+    ]
+)
 _VERTEX_FORMAT = "3f 3f 2f 4f1 4f1"
 _VERTEX_NAMES = ("position", "normal", "uv", "colour", "material")
 _ROW_FORMAT = "4f 4f 4f 3f 4f 1f"
@@ -34,7 +40,8 @@ def context() -> Any:
             "the synthetic street needs moderngl: pip install 'streamvis[synth]'", "not_found"
         ) from None
     try:
-        return moderngl.create_standalone_context(require=330, backend="egl")
+        options: dict[str, Any] = {"standalone": True, "require": 330, "backend": "egl"}
+        return moderngl.create_context(**options)
     except Exception as error:  # the library raises bare exceptions
         raise SourceError(
             f"the synthetic street needs OpenGL 3.3 through EGL ({error}); "
@@ -112,7 +119,8 @@ class _Uploaded:
         self._kind = mesh.material[mesh.faces[:, 0], 1]
         self._faces: dict[tuple[Kind, ...] | None, Any] = {}
         self._arrays: dict[int, Any] = {}
-        self._rows, self._room = None, 0
+        self._rows: Any = None
+        self._room = 0
 
     def draw(self, target: Program, rows: NDArray[np.float32]) -> None:
         if len(rows) > self._room:
@@ -157,7 +165,9 @@ class _Uploaded:
 
     def _indices(self, kinds: tuple[Kind, ...] | None) -> Any:
         if kinds not in self._faces:
-            wanted = self.mesh.faces if kinds is None else self.mesh.faces[np.isin(self._kind, kinds)]
+            wanted = (
+                self.mesh.faces if kinds is None else self.mesh.faces[np.isin(self._kind, kinds)]
+            )
             data = np.ascontiguousarray(wanted, np.int32).tobytes()
             self._faces[kinds] = context().buffer(data) if data else None
         return self._faces[kinds]

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 from streamvis.source.synth.camera import Camera
 from streamvis.source.synth.light import Lamp, Light
 from streamvis.source.synth.model.mesh import Kind
-from streamvis.source.synth.render.gpu import MeshStore, Program, Quad, context, program, set_uniforms
+from streamvis.source.synth.render.gpu import (
+    MeshStore,
+    Program,
+    Quad,
+    context,
+    program,
+    set_uniforms,
+)
 from streamvis.source.synth.render.things import OWNER, Group
 
 NEAR_M, FAR_M = 0.2, 3000.0
@@ -67,7 +74,11 @@ class Renderer:
     """Draws one scene: its textures, its still things and its light stay on the GPU."""
 
     def __init__(
-        self, textures: NDArray[np.uint8], light: Light, still: Sequence[Group], size: tuple[int, int]
+        self,
+        textures: NDArray[np.uint8],
+        light: Light,
+        still: Sequence[Group],
+        size: tuple[int, int],
     ) -> None:
         """`textures` is [layers, side, side, 4] sRGB; `size` is width and height in px."""
         gl = context()
@@ -91,9 +102,7 @@ class Renderer:
         for texture in (self._albedo, self._normal, self._ids):
             texture.filter = gl.NEAREST, gl.NEAREST
             texture.repeat_x = texture.repeat_y = False
-        self._seen = gl.framebuffer(
-            [self._albedo, self._normal, self._ids], gl.depth_texture(size)
-        )
+        self._seen = gl.framebuffer([self._albedo, self._normal, self._ids], gl.depth_texture(size))
         self._sum = gl.texture(size, 4, dtype="f2")
         self._sum.repeat_x = self._sum.repeat_y = False
         self._summed = gl.framebuffer([self._sum])
@@ -114,7 +123,8 @@ class Renderer:
                 owner, depth = self._read_ids()
                 ids = np.floor(owner + 1e-3).astype(np.int32)
             self._add_light(sample, shot)
-        assert ids is not None and depth is not None
+        assert ids is not None
+        assert depth is not None
         image = self._develop(shot, film)
         whole = self._whole_px(shot.camera, groups, np.unique(ids[ids > 0]))
         self._store.forget(g.mesh for g in shot.groups if g.mesh.is_fleeting)
@@ -191,7 +201,8 @@ class Renderer:
         self._film.draw(
             {"light_map": self._sum},
             {
-                "num_samples": float(film.samples), "exposure": film.exposure * self._light.exposure,
+                "num_samples": float(film.samples),
+                "exposure": film.exposure * self._light.exposure,
                 "glare": film.glare + self._light.glare, "vignette": film.vignette,
                 "grain": film.grain * self._light.grain, "rain": self._light.rain,
                 "fringe": film.fringe, "saturation": film.saturation, "balance": film.balance,
@@ -240,7 +251,7 @@ class Renderer:
         gl.depth_func = "<"
         matrix = camera.world_to_clip(NEAR_M, FAR_M)
         set_uniforms(self._outline.code, {"world_to_clip": matrix})
-        queries: dict[int, list[Any]] = {}
+        queries: dict[int, Any] = {}
         parts = _by_owner(groups, set(wanted.tolist()))
         for number, (owner, pieces) in enumerate(parts.items()):
             depth = 1.0 - 1.9 * (number + 1) / (len(parts) + 1)
@@ -289,7 +300,12 @@ class _Sample:
         x, y = camera.half_view
         right, down, forward = camera.rotation.T
         return _Sample(
-            camera, jitter, after_s, k * 0.6180340 % 1, shift @ matrix, (right * x, -down * y, forward)
+            camera,
+            jitter,
+            after_s,
+            k * 0.6180340 % 1,
+            shift @ matrix,
+            (right * x, -down * y, forward),
         )
 
 
@@ -307,7 +323,11 @@ class _ShadowMap:
         self._side_px = side_px
 
     def aim(
-        self, towards: NDArray[np.float64], centre: NDArray[np.float64], reach_m: float, depth_m: float
+        self,
+        towards: NDArray[np.float64],
+        centre: NDArray[np.float64],
+        reach_m: float,
+        depth_m: float,
     ) -> None:
         helper = np.array([0.0, 1.0, 0.0]) if abs(towards[2]) > 0.99 else np.array([0.0, 0.0, 1.0])
         right = np.cross(helper, towards)
@@ -357,5 +377,3 @@ def _sky_texture(light: Light) -> Any:
     sky.filter = gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR
     sky.repeat_y = False
     return sky
-
-

@@ -30,11 +30,17 @@ class Thing:
     def row(self) -> Floats:
         row = np.empty(ROW_FLOATS, np.float32)
         row[MATRIX] = self.matrix.reshape(-1)
-        row[VELOCITY], row[PAINT], row[OWNER] = self.velocity, (*self.paint, self.lamps), self.track_id
+        row[VELOCITY], row[PAINT], row[OWNER] = (
+            self.velocity,
+            (*self.paint, self.lamps),
+            self.track_id,
+        )
         return row
 
 
-def placement(x: float, y: float, yaw: float = 0.0, z: float = 0.0, size: float = 1.0) -> NDArray[np.float64]:
+def placement(
+    x: float, y: float, yaw: float = 0.0, z: float = 0.0, size: float = 1.0
+) -> NDArray[np.float64]:
     """[3, 4] turned left by `yaw` radians about z, scaled, moved."""
     cos, sin = size * np.cos(yaw), size * np.sin(yaw)
     return np.array([(cos, -sin, 0, x), (sin, cos, 0, y), (0, 0, size, z)])

@@ -61,11 +61,15 @@ class Car:
         x, y, yaw = self.motion.at(t)
         centre = (x, y, self.vehicle.height / 2)
         velocity = self.motion.velocity(t)
-        return [Body(self.track_id, self.vehicle.category, centre, velocity, yaw, _spin(self.motion, t))]
+        return [
+            Body(self.track_id, self.vehicle.category, centre, velocity, yaw, _spin(self.motion, t))
+        ]
 
     def things(self, t: float) -> list[Thing]:
         at, gone = self.motion.at(t), self.motion.gone(t)
-        return self.vehicle.things(self.track_id, at, self.motion.velocity(t), gone, int(self._lamps(t)))
+        return self.vehicle.things(
+            self.track_id, at, self.motion.velocity(t), gone, int(self._lamps(t))
+        )
 
     def lights(self, t: float) -> list[Light]:
         if not self.has_lights or self.is_parked:
@@ -109,8 +113,19 @@ class Walker:
 
     def things(self, t: float) -> list[Thing]:
         x, y, yaw = self.motion.at(t)
-        mesh = self.person.walking(self.motion.gone(t)) if self.motion.speed(t) > 0.05 else self._stands
-        return [Thing(mesh, placement(x, y, yaw, self._z(t)), self.track_id, velocity=self.motion.velocity(t))]
+        mesh = (
+            self.person.walking(self.motion.gone(t))
+            if self.motion.speed(t) > 0.05
+            else self._stands
+        )
+        return [
+            Thing(
+                mesh,
+                placement(x, y, yaw, self._z(t)),
+                self.track_id,
+                velocity=self.motion.velocity(t),
+            )
+        ]
 
     def lights(self, t: float) -> list[Light]:  # noqa: ARG002
         return []
@@ -142,13 +157,20 @@ class Rider:
         ]
 
     def things(self, t: float) -> list[Thing]:
-        at, gone, velocity = placement(*self.motion.at(t)), self.motion.gone(t), self.motion.velocity(t)
+        at, gone, velocity = (
+            placement(*self.motion.at(t)),
+            self.motion.gone(t),
+            self.motion.velocity(t),
+        )
         if self.category == "bicycle":
             machine, pedalled = people.bicycle(gone, self.paint), gone / 0.9
         else:
             machine, pedalled = self._machine, 0.0
         rider = self.person.riding(pedalled)
-        return [Thing(machine, at, self.track_id, velocity=velocity), Thing(rider, at, self.track_id + 1, velocity=velocity)]
+        return [
+            Thing(machine, at, self.track_id, velocity=velocity),
+            Thing(rider, at, self.track_id + 1, velocity=velocity),
+        ]
 
     def lights(self, t: float) -> list[Light]:  # noqa: ARG002
         return []

@@ -76,9 +76,18 @@ class Crowd:
             side = 1 if plan.turn == "left" else -1
             lane = gate + LANE_Y if side > 0 else gate - LANE_Y
             radius = 10.0 if side > 0 else 6.5
-            route = Route.through([(plan.low, y), (lane, y), (lane, side * (CROSS_LENGTH_M - 8))], radius)
+            route = Route.through(
+                [(plan.low, y), (lane, y), (lane, side * (CROSS_LENGTH_M - 8))], radius
+            )
         start = gate - 64.0 - plan.low
-        return Driver(route, start, float(self.rng.uniform(8.0, 10.5)), RIG_LENGTH_M, RIG_WIDTH_M, stop_lines(route, plan.junctions))
+        return Driver(
+            route,
+            start,
+            float(self.rng.uniform(8.0, 10.5)),
+            RIG_LENGTH_M,
+            RIG_WIDTH_M,
+            stop_lines(route, plan.junctions),
+        )
 
     @staticmethod
     def _has_room(driver: Driver, rig: Driver) -> bool:
@@ -88,7 +97,10 @@ class Crowd:
 
     def _main_lanes(self) -> list[Route]:
         low, high = self.plan.low, self.plan.high
-        return [Route.through([(low, -LANE_Y), (high, -LANE_Y)]), Route.through([(high, LANE_Y), (low, LANE_Y)])]
+        return [
+            Route.through([(low, -LANE_Y), (high, -LANE_Y)]),
+            Route.through([(high, LANE_Y), (low, LANE_Y)]),
+        ]
 
     def _cross_lanes(self) -> list[Route]:
         far, routes = CROSS_LENGTH_M - 6, []
@@ -112,14 +124,25 @@ class Crowd:
             self._add(vehicle, route, gone, speed, vehicle.length, vehicle.width)
             gone += vehicle.length / 2
 
-    def _add(self, rolling: Vehicle | str, route: Route, start: float, speed: float, length: float, width: float) -> None:
+    def _add(
+        self,
+        rolling: Vehicle | str,
+        route: Route,
+        start: float,
+        speed: float,
+        length: float,
+        width: float,
+    ) -> None:
         lines = stop_lines(route, self.plan.junctions)
         self._drivers.append(Driver(route, start, speed, length, width, lines))
         self._rolling.append(rolling)
 
     def _cyclists(self) -> None:
         low, high, rng = self.plan.low, self.plan.high, self.rng
-        for route in (Route.through([(low, -CYCLE_Y), (high, -CYCLE_Y)]), Route.through([(high, CYCLE_Y), (low, CYCLE_Y)])):
+        for route in (
+            Route.through([(low, -CYCLE_Y), (high, -CYCLE_Y)]),
+            Route.through([(high, CYCLE_Y), (low, CYCLE_Y)]),
+        ):
             gone = float(rng.uniform(5, 30))
             while gone < route.length_m:
                 kind = "motorcycle" if rng.random() < 0.25 else "bicycle"
@@ -135,7 +158,9 @@ class Crowd:
         for x0, x1 in plan.blocks:
             for side in (-1, 1):
                 for x in np.arange(x0, x1, 6.5 / plan.density):
-                    self._walk_along(x + rng.uniform(-2, 2), side * rng.uniform(KERB_Y + 1.5, HOUSE_Y - 0.6), 0.0)
+                    self._walk_along(
+                        x + rng.uniform(-2, 2), side * rng.uniform(KERB_Y + 1.5, HOUSE_Y - 0.6), 0.0
+                    )
         for junction in self._near_junctions():
             for side in (-1, 1):
                 for y in np.arange(HOUSE_Y + 3, 60, 11 / plan.density):
@@ -170,9 +195,23 @@ class Crowd:
         speed = float(rng.uniform(1.1, 1.6))
         first = self.signals.next_green("people", -SETTLE_S)
         cycles = int((self.duration_s + SETTLE_S) / self.signals.cycle_s) + 2
-        start = first + float(rng.integers(cycles)) * self.signals.cycle_s + float(rng.uniform(0.2, 3.0))
+        start = (
+            first
+            + float(rng.integers(cycles)) * self.signals.cycle_s
+            + float(rng.uniform(0.2, 3.0))
+        )
         arrives = start - float(rng.uniform(1.0, 14.0))
-        times = np.array([arrives - to_kerb / speed - 1e-3, arrives, start, start + over / speed, start + (over + to_kerb) / speed])
+        times = np.array(
+            [
+                arrives - to_kerb / speed - 1e-3,
+                arrives,
+                start,
+                start + over / speed,
+                start + (over + to_kerb) / speed,
+            ]
+        )
         gone = np.array([0.0, to_kerb, to_kerb, to_kerb + over, 2 * to_kerb + over])
         on_road = (to_kerb + kerb - KERB_Y, to_kerb + kerb + KERB_Y)
-        self.walkers.append(Walker(next(self.ids), random_person(rng), Motion(route, times, gone), on_road))
+        self.walkers.append(
+            Walker(next(self.ids), random_person(rng), Motion(route, times, gone), on_road)
+        )

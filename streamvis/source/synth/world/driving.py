@@ -49,7 +49,9 @@ def drive(drivers: Sequence[Driver], signals: Signals, duration_s: float) -> lis
         gap = np.maximum(np.minimum(gap, gap_stop), 0.05)
         bend = np.array([abs(d.route.turn_at(s + 3)) for d, s in zip(drivers, where, strict=True)])
         target = np.minimum(wish, np.sqrt(2.2 / np.maximum(bend, 0.02)))
-        want = _GAP_M + np.maximum(0, speed * _GAP_S + speed * (speed - lead) / (2 * np.sqrt(_ACCELERATE * _BRAKE)))
+        want = _GAP_M + np.maximum(
+            0, speed * _GAP_S + speed * (speed - lead) / (2 * np.sqrt(_ACCELERATE * _BRAKE))
+        )
         push = _ACCELERATE * (1 - (speed / target) ** 4 - (want / gap) ** 2)
         faster = np.maximum(0.0, speed + np.clip(push, -6.0, _ACCELERATE) * STEP_S)
         where = where + 0.5 * (speed + faster) * STEP_S

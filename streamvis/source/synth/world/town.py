@@ -86,16 +86,22 @@ def _section() -> list[tuple[float, float, float]]:
     edges = np.linspace(-KERB_Y, KERB_Y, 41)
     middle = (edges[1:] + edges[:-1]) / 2
     lane = np.abs(np.abs(middle) - LANE_M / 2)
-    tone = 1.0 - 0.16 * np.exp(-((lane - 0.78) / 0.26) ** 2) - 0.08 * np.exp(-(lane / 0.22) ** 2)
+    tone = (
+        1.0 - 0.16 * np.exp(-(((lane - 0.78) / 0.26) ** 2)) - 0.08 * np.exp(-((lane / 0.22) ** 2))
+    )
     gutter = KERB_Y - np.abs(middle)
     tone += 0.10 * np.exp(-gutter / 0.5) - 0.10 * (gutter < 0.3)
-    return [(float(a), float(b), float(t)) for a, b, t in zip(edges[:-1], edges[1:], tone, strict=True)]
+    return [
+        (float(a), float(b), float(t)) for a, b, t in zip(edges[:-1], edges[1:], tone, strict=True)
+    ]
 
 
 class TownBuilder:
     """Lays out one town; each method adds one kind of thing."""
 
-    def __init__(self, rng: np.random.Generator, plan: Plan, ids: Iterator[int], lamps_on: bool) -> None:
+    def __init__(
+        self, rng: np.random.Generator, plan: Plan, ids: Iterator[int], lamps_on: bool
+    ) -> None:
         self.rng, self.plan, self.ids = rng, plan, ids
         self.ground: list[Mesh] = []
         self.solid: list[Thing] = []
@@ -105,13 +111,31 @@ class TownBuilder:
         self.lamps: list[Lamp] = []
         self.trees = [greenery.tree(rng) for _ in range(NUM_TREES)]
         self.lamp_post = furniture.street_lamp(lamps_on)
-        self.small = {f.__name__: f() for f in (furniture.bin_, furniture.bollard, furniture.hydrant, furniture.bench, furniture.box_cabinet, furniture.shelter)}
+        self.small = {
+            f.__name__: f()
+            for f in (
+                furniture.bin_,
+                furniture.bollard,
+                furniture.hydrant,
+                furniture.bench,
+                furniture.box_cabinet,
+                furniture.shelter,
+            )
+        }
         self.plates = {kind: furniture.sign_plate(kind) for kind in SIGNS}
         self.posts = {h: furniture.pole(h) for h in (2.9, 3.4, 6.4)}
 
     def build(self) -> Town:
         low, high = self.plan.low, self.plan.high
-        earth = floor(low - 500, high + 500, -700, 700, -0.05, Surface((0.16, 0.17, 0.13), LAYER["grass"]), 6.0)
+        earth = floor(
+            low - 500,
+            high + 500,
+            -700,
+            700,
+            -0.05,
+            Surface((0.16, 0.17, 0.13), LAYER["grass"]),
+            6.0,
+        )
         self.ground.append(earth)
         for x0, x1 in self.plan.blocks:
             self.street(x0, x1, 0.0, 0.0, 0.0)
@@ -125,7 +149,9 @@ class TownBuilder:
         self.closing(high + 16, -1)
         ground = replace(merge(self.ground), casts=False)
         things = (Thing(ground, placement(0, 0)), *self.solid)
-        return Town(things, tuple(self.fixtures), tuple(self.parked), tuple(self.signals), tuple(self.lamps))
+        return Town(
+            things, tuple(self.fixtures), tuple(self.parked), tuple(self.signals), tuple(self.lamps)
+        )
 
     def street(self, x0: float, x1: float, ox: float, oy: float, yaw: float) -> None:
         """Ground and furniture between x0 and x1 of an own frame at (ox, oy, yaw)."""
@@ -150,7 +176,11 @@ class TownBuilder:
             parts.append(floor(a, b, y - 0.06, y + 0.06, MARK_Z, paint()))
             y = side * (LANE_M + CYCLE_M)
             for x in np.arange(a + 4, b - 9, 5.6):
-                parts.append(floor(x, x + 0.10, y, y + side * 2.0, MARK_Z, paint()) if side > 0 else floor(x, x + 0.10, y - 2.0, y, MARK_Z, paint()))
+                parts.append(
+                    floor(x, x + 0.10, y, y + side * 2.0, MARK_Z, paint())
+                    if side > 0
+                    else floor(x, x + 0.10, y - 2.0, y, MARK_Z, paint())
+                )
             parts.append(floor(a + 4, b - 4, y - 0.05, y + 0.05, MARK_Z, paint()))
             lane = side * (LANE_M + CYCLE_M / 2)
             for x in np.arange(a + 8, b - 4, 28.0):
@@ -165,7 +195,11 @@ class TownBuilder:
         for _ in range(int((b - a) / 9)):  # repairs
             x, y = rng.uniform(a, b - 4), rng.uniform(-KERB_Y, KERB_Y - 1.6)
             tone = rng.uniform(0.70, 0.90)
-            parts.append(floor(x, x + rng.uniform(0.8, 4.0), y, y + rng.uniform(0.5, 1.5), 0.003, tarmac(tone)))
+            parts.append(
+                floor(
+                    x, x + rng.uniform(0.8, 4.0), y, y + rng.uniform(0.5, 1.5), 0.003, tarmac(tone)
+                )
+            )
         parts += [_crack(rng, a, b) for _ in range(int((b - a) / 7))]
         for x in np.arange(a + rng.uniform(2, 10), b, 21.0):
             y = float(rng.choice([-0.9, 1.1, -2.4]))
@@ -185,19 +219,29 @@ class TownBuilder:
             ("cross", np.pi / 2, KERB_Y + 0.5, -reach), ("cross", -np.pi / 2, -KERB_Y - 0.5, reach),
         ):  # fmt: skip
             self.signal(movement, x + ax, ay, yaw, 2.75)
-            self.gantry(movement, x - ax if abs(ax) > abs(ay) else x + ax, ay if abs(ax) > abs(ay) else -ay, yaw)
+            self.gantry(
+                movement,
+                x - ax if abs(ax) > abs(ay) else x + ax,
+                ay if abs(ax) > abs(ay) else -ay,
+                yaw,
+            )
         for sx in (-1, 1):
             for sy in (-1, 1):
                 for k in range(4):
                     a = 0.25 + 0.35 * k
-                    bx, by = KERB_Y + 0.45 + 3.0 * (1 - np.sin(a)), KERB_Y + 0.45 + 3.0 * (1 - np.cos(a))
+                    bx, by = (
+                        KERB_Y + 0.45 + 3.0 * (1 - np.sin(a)),
+                        KERB_Y + 0.45 + 3.0 * (1 - np.cos(a)),
+                    )
                     self.put(self.small["bollard"], x + sx * bx, sy * by, 0, KERB_Z)
 
     def signal(self, movement: str, x: float, y: float, yaw: float, z: float) -> None:
         if z < 4:
             self.put(self.posts[3.4], x, y, 0, KERB_Z)
         at = placement(x, y, yaw, z + KERB_Z) @ np.vstack([placement(-0.2, 0), (0, 0, 0, 1)])
-        self.signals.append(Signal(next(self.ids), movement, at, (float(at[0, 3]), float(at[1, 3]), z + KERB_Z)))
+        self.signals.append(
+            Signal(next(self.ids), movement, at, (float(at[0, 3]), float(at[1, 3]), z + KERB_Z))
+        )
 
     def gantry(self, movement: str, x: float, y: float, yaw: float) -> None:
         """A second head over the lane, on an arm beyond the junction."""
@@ -222,20 +266,50 @@ class TownBuilder:
         for k, x in enumerate(slots):
             if k % 3 == 1:
                 put(self.lamp_post, x, row - 0.25, facing)
-                self._lamp(place @ (x, side * (row - 0.25 - furniture.LAMP_ARM_M), furniture.LAMP_TOP_M, 1))
+                self._lamp(
+                    place @ (x, side * (row - 0.25 - furniture.LAMP_ARM_M), furniture.LAMP_TOP_M, 1)
+                )
             elif rng.random() < 0.8:
-                put(self.trees[rng.integers(NUM_TREES)], x, row + 0.1, rng.uniform(0, 6.28), rng.uniform(0.8, 1.1))
-            for name, chance, shift, deep in (("bin_", 0.22, 2.0, 0), ("hydrant", 0.10, 3.0, 0), ("box_cabinet", 0.10, 3.4, 2.9), ("bench", 0.16, 3.8, 0.3)):
+                put(
+                    self.trees[rng.integers(NUM_TREES)],
+                    x,
+                    row + 0.1,
+                    rng.uniform(0, 6.28),
+                    rng.uniform(0.8, 1.1),
+                )
+            for name, chance, shift, deep in (
+                ("bin_", 0.22, 2.0, 0),
+                ("hydrant", 0.10, 3.0, 0),
+                ("box_cabinet", 0.10, 3.4, 2.9),
+                ("bench", 0.16, 3.8, 0.3),
+            ):
                 if rng.random() < chance:
-                    put(self.small[name], x + shift, row + deep, facing + (np.pi if name == "bench" else 0))
+                    put(
+                        self.small[name],
+                        x + shift,
+                        row + deep,
+                        facing + (np.pi if name == "bench" else 0),
+                    )
         if x1 - x0 > 50 and rng.random() < 0.5:
             put(self.small["shelter"], x0 + rng.uniform(14, 30), HOUSE_Y - 1.6, facing)
         for x in slots[:-1] + np.diff(slots) / 2:
             if rng.random() < 0.34:
-                self.sign(str(rng.choice(SIGNS)), place @ (x, side * (KERB_Y + 0.45), 0, 1), yaw + (0.0 if side < 0 else np.pi))
+                self.sign(
+                    str(rng.choice(SIGNS)),
+                    place @ (x, side * (KERB_Y + 0.45), 0, 1),
+                    yaw + (0.0 if side < 0 else np.pi),
+                )
 
     def _lamp(self, at: NDArray[np.float64]) -> None:
-        self.lamps.append(Lamp((float(at[0]), float(at[1]), float(at[2]) + 0.2), 26.0, (9.5, 7.2, 4.5), (0, 0, -1), 0.05))
+        self.lamps.append(
+            Lamp(
+                (float(at[0]), float(at[1]), float(at[2]) + 0.2),
+                26.0,
+                (9.5, 7.2, 4.5),
+                (0, 0, -1),
+                0.05,
+            )
+        )
 
     def sign(self, kind: str, at: NDArray[np.float64], yaw: float) -> None:
         x, y = float(at[0]), float(at[1])
@@ -253,7 +327,12 @@ class TownBuilder:
             if x > x1 - 9.5:
                 return
             if rng.random() < 0.85 * self.plan.density:
-                at = placement(ox, oy, yaw) @ (x - vehicle.length / 2, side * PARKING_Y + rng.normal(0, 0.06), 0, 1)
+                at = placement(ox, oy, yaw) @ (
+                    x - vehicle.length / 2,
+                    side * PARKING_Y + rng.normal(0, 0.06),
+                    0,
+                    1,
+                )
                 self.park(vehicle, float(at[0]), float(at[1]), heading + rng.normal(0, 0.012))
 
     def park(self, vehicle: object, x: float, y: float, yaw: float) -> None:
@@ -282,7 +361,9 @@ class TownBuilder:
             at = placement(x, 0, yaw) @ (along_x, side * HOUSE_Y, 0, 1)
             self.houses(row, float(at[0]), float(at[1]), yaw + (0.0 if side > 0 else np.pi), KERB_Z)
         end = placement(x, 0, yaw) @ (CROSS_LENGTH_M + 6, 24, 0, 1)
-        self.houses(building.terrace(self.rng, 48.0), float(end[0]), float(end[1]), yaw - np.pi / 2, 0)
+        self.houses(
+            building.terrace(self.rng, 48.0), float(end[0]), float(end[1]), yaw - np.pi / 2, 0
+        )
 
     def car_park(self, a: float, b: float) -> None:
         """Two rows of bays behind the pavement."""
@@ -293,14 +374,19 @@ class TownBuilder:
             for x in np.arange(a + 1.5, b - 2.6, 2.6):
                 parts.append(floor(x - 0.05, x + 0.05, row - 2.5, row + 2.5, KERB_Z, paint()))
                 if rng.random() < 0.75 and not (abs(x - (a + b) / 2) < 4 and row < far - 6):
-                    self.park(random_car(rng), x + 1.3, row + rng.normal(0, 0.15), heading + (np.pi if rng.random() < 0.4 else 0.0))
+                    self.park(
+                        random_car(rng),
+                        x + 1.3,
+                        row + rng.normal(0, 0.15),
+                        heading + (np.pi if rng.random() < 0.4 else 0.0),
+                    )
         self.ground.append(merge(parts))
         for x in (a + 0.5, (a + b) / 2 + 5):
             self.put(greenery.hedge(rng, (b - a) / 2 - 6), x, HOUSE_Y + 0.3, 0, KERB_Z)
         for x in (a + 6, b - 6):
             self.put(self.trees[0], x, far + 2, 0, 0)
-        row = building.terrace(self.rng, b - a, open_ends=(False, False))
-        self.houses(row, a, far + 6, 0, 0)
+        houses = building.terrace(self.rng, b - a, open_ends=(False, False))
+        self.houses(houses, a, far + 6, 0, 0)
 
     def closing(self, x: float, towards: int) -> None:
         """The view ends at houses across."""
@@ -325,10 +411,19 @@ def _kerb_line(points: list[tuple[float, float]], side: int) -> Mesh:
     step = np.gradient(low, axis=0)
     out = np.stack([-step[:, 1], step[:, 0]], -1)
     out *= side * 0.2 / np.linalg.norm(out, axis=1, keepdims=True)
-    foot, lip, back = (np.insert(p, 2, z, axis=1) for p, z in ((low, 0.0), (low + 0.06 * out, KERB_Z + 0.003), (low + out, KERB_Z + 0.003)))
+    foot, lip, back = (
+        np.insert(p, 2, z, axis=1)
+        for p, z in ((low, 0.0), (low + 0.06 * out, KERB_Z + 0.003), (low + out, KERB_Z + 0.003))
+    )
     faces = [np.stack([p[:-1], p[1:], q[1:], q[:-1]], 1) for p, q in ((foot, lip), (lip, back))]
     length = np.append(0, np.cumsum(np.linalg.norm(np.diff(low, axis=0), axis=1)))
-    uv = np.stack([np.stack([length[:-1], length[1:], length[1:], length[:-1]], 1), np.tile((0, 0, 0.2, 0.2), (len(low) - 1, 1))], -1)
+    uv = np.stack(
+        [
+            np.stack([length[:-1], length[1:], length[1:], length[:-1]], 1),
+            np.tile((0, 0, 0.2, 0.2), (len(low) - 1, 1)),
+        ],
+        -1,
+    )
     return quads(np.concatenate(faces), KERB, np.concatenate([uv, uv]))
 
 
@@ -336,7 +431,9 @@ def _corner(radius: float = 3.0) -> Mesh:
     """The pavement of the first quadrant's corner, rounded towards the junction."""
     angle = np.linspace(0, np.pi / 2, 10)
     middle = KERB_Y + radius
-    arc = np.stack([middle - radius * np.sin(angle), middle - radius * np.cos(angle)], -1)  # from (m, K) to (K, m)
+    arc = np.stack(
+        [middle - radius * np.sin(angle), middle - radius * np.cos(angle)], -1
+    )  # from (m, K) to (K, m)
     rim = [(HOUSE_Y, KERB_Y), *map(tuple, arc), (KERB_Y, HOUSE_Y)]
     fan = np.array([(HOUSE_Y, HOUSE_Y), *rim])
     k = np.arange(1, len(fan) - 1)
@@ -355,7 +452,11 @@ def _zebra() -> Mesh:
 
 def _arrow(x: float, y: float, towards: int) -> Mesh:
     shaft = floor(-1.6, 0.5, -0.08, 0.08, MARK_Z, paint())
-    head = quads([[(0.5, -0.32, MARK_Z), (1.7, 0.0, MARK_Z), (1.7, 0.0, MARK_Z), (0.5, 0.32, MARK_Z)]], paint(), normal=np.tile((0, 0, 1.0), (1, 4, 1)))
+    head = quads(
+        [[(0.5, -0.32, MARK_Z), (1.7, 0.0, MARK_Z), (1.7, 0.0, MARK_Z), (0.5, 0.32, MARK_Z)]],
+        paint(),
+        normal=np.tile((0, 0, 1.0), (1, 4, 1)),
+    )
     return merge([shaft, head]).placed(x, y, 0.0 if towards > 0 else np.pi)
 
 
@@ -364,7 +465,8 @@ def _crack(rng: np.random.Generator, a: float, b: float) -> Mesh:
     count = int(rng.integers(8, 22))
     turn = rng.choice([0.0, np.pi / 2]) + np.cumsum(rng.normal(0, 0.35, count))
     step = 0.35 * np.stack([np.cos(turn), np.sin(turn)], -1)
-    line = np.cumsum(step, 0) + (rng.uniform(a, b), rng.uniform(-KERB_Y, KERB_Y))
+    start = np.array([rng.uniform(a, b), rng.uniform(-KERB_Y, KERB_Y)])
+    line = start + np.cumsum(step, 0)
     line = np.clip(line, (a, -KERB_Y + 0.3), (b, KERB_Y - 0.3))
     out = np.stack([-np.sin(turn), np.cos(turn)], -1) * rng.uniform(0.012, 0.035, (count, 1))
     left, right = (np.insert(p, 2, 0.004, axis=1) for p in (line + out, line - out))
@@ -387,6 +489,11 @@ def _cycle_mark(x: float, y: float, side: int) -> Mesh:
     parts = []
     for k in (0.0, 0.8):
         for s in (-1, 1):
-            corners = [(k, s * 0.5, MARK_Z), (k + 0.25, s * 0.5, MARK_Z), (k + 0.85, 0, MARK_Z), (k + 0.6, 0, MARK_Z)]
+            corners = [
+                (k, s * 0.5, MARK_Z),
+                (k + 0.25, s * 0.5, MARK_Z),
+                (k + 0.85, 0, MARK_Z),
+                (k + 0.6, 0, MARK_Z),
+            ]
             parts.append(quads([corners], paint(), normal=np.tile((0, 0, 1.0), (1, 4, 1))))
     return merge(parts).placed(x, y, 0.0 if side < 0 else np.pi)
