@@ -13,6 +13,7 @@ from streamvis.errors import SourceError
 from streamvis.source import framecode
 from streamvis.source.base import LetterBoxer
 from streamvis.source.config import SourceConfig
+from streamvis.source.synth.render.gpu import context
 from streamvis.source.synth.scene import SceneConfig, StreetScene
 from streamvis.source.synth.uri import parse_synth_uri
 from streamvis.types import CameraInfo, CaptureTime, Frame
@@ -27,6 +28,7 @@ class SynthSource:
 
     def __init__(self, camera: str, config: SourceConfig, input_size: tuple[int, int]) -> None:
         scene = _scene_config(camera, config)
+        context()  # say now, not at the first frame, that OpenGL is missing
         self._camera = camera
         (self._recorded,) = scene.cameras
         self._scene = StreetScene(scene)
