@@ -300,7 +300,7 @@ def test_more_samples_are_smoother_and_keep_the_labels(
 
 
 def test_the_committed_drive_is_seed_23() -> None:
-    """`streamvis synth pipelines/drives/street --seed 23 --samples 4` makes it again."""
+    """`streamvis synth pipelines/drives/street --seed 23` makes it again."""
     scene = StreetScene(SceneConfig(seed=23))
     committed = Path(__file__).parents[2] / "pipelines" / "drives" / "street"
     rig = json.loads((committed / "rig.json").read_text())

@@ -44,7 +44,7 @@ class Film:
     exposure: float = 1.0
     glare: float = 0.05
     vignette: float = 0.16
-    grain: float = 0.014
+    grain: float = 0.006
     fringe: float = 0.0
     saturation: float = 1.12
     balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
