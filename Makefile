@@ -1,4 +1,4 @@
-# make demo | test | check | figures.  Everything lands in .venv and out/; `make clean` removes both.
+# make demo | test | check | regress | figures.  Everything lands in .venv and out/; `make clean` removes both.
 # TORCH=cpu takes PyTorch's own CPU-only builds (much smaller, needs access to PyTorch's server).
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ ifeq ($(TORCH),cpu)
 TORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: help venv venv-dev demo test format lint types layers check figures clean
+.PHONY: help venv venv-dev demo test format lint types layers regress check figures clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -39,7 +39,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@touch $@
 
 demo: venv
-	$(BIN)/streamvis run pipelines/av_4cam.yaml --clock replay --summary out/av_4cam.json
+	$(BIN)/streamvis run pipelines/av_4cam.yaml --clock replay --record out/recordings --summary out/av_4cam.json
 
 test: venv-dev
 	$(BIN)/python -m pytest
@@ -56,7 +56,10 @@ types: venv-dev
 layers: venv-dev
 	$(BIN)/lint-imports
 
-check: format lint types layers test
+regress: venv-dev
+	$(BIN)/streamvis regress tests/regress/street
+
+check: format lint types layers regress test
 
 figures: venv-dev
 	$(BIN)/python benchmarks/figures.py --write README.md

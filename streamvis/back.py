@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ import torch
 from streamvis.detect.config import DetectorConfig
 from streamvis.detect.detector import Detector, build_detector
 from streamvis.encode.config import NONE, EncoderConfig
-from streamvis.encode.encoder import Encoder, build_encoder
+from streamvis.encode.encoder import Cache, Encoder, TileUpdate, build_encoder, stack_pictures
 from streamvis.tiling.canvas import Canvas
 from streamvis.tiling.grid import TileGrid
+from streamvis.tiling.plan import count_tiles, every_tile
 from streamvis.track.config import TrackerConfig
 from streamvis.track.tracker import Tracker
 from streamvis.types import (
@@ -24,9 +25,19 @@ from streamvis.types import (
     FrameResult,
     Ledger,
     ModelId,
-    TileCounts,
     TilePacket,
 )
+
+_SURE = 0.3  # a camera's front attends to objects at least so sure: an evaluation keeps all
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the models say of a camera's canvas."""
+
+    embedding: np.ndarray  # float32 [D]
+    detections: Detections  # boxes in encoder px
+    canary_error: float
 
 
 @dataclass
@@ -34,10 +45,11 @@ class _CameraState:
     """All that the back remembers of one camera; each part has its own reset()."""
 
     canvas: Canvas
+    cache: Cache
     tracker: Tracker
+    answer: _Answer | None = None  # to the newest packet
     published: int = 0
     lost_infer: int = 0
-    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
 
 class PerceptionBack:
@@ -52,6 +64,7 @@ class PerceptionBack:
         self._epoch = epoch
         self._grid = TileGrid.over(*encoder.input_size, encoder.tile_px)
         self._cameras: dict[str, _CameraState] = {}
+        self.batch = -1  # number of the newest step
 
     @property
     def model(self) -> ModelId:
@@ -69,25 +82,42 @@ class PerceptionBack:
         `infer`, and its camera is asked for an I packet.
         """
         t_received_ns = time.monotonic_ns()
+        self.batch += 1
         feedback = {p.camera: Feedback() for p in packets}
         accepted = [packet for packet in packets if self._accept(packet)]
         if not accepted:
             return [], feedback
-        images = torch.from_numpy(np.stack([self._state(p).canvas.image for p in accepted]))
-        features = self._encoder.encode_full(images)  # [B, H, W, 3] -> pyramid, [B, D]
-        embeddings = features.embedding.float().cpu().numpy()
-        t_encoded_ns = time.monotonic_ns()
-        found = self._detector.detect(images, features)
+        t_encoded_ns = self._look([p for p in accepted if self._is_news(p)])
         stamps = {
             "received": t_received_ns,
             "encoded": t_encoded_ns,
             "detected": time.monotonic_ns(),
         }
-        results = [
-            self._finish(packet, embedding, detections, stamps)
-            for packet, embedding, detections in zip(accepted, embeddings, found, strict=True)
-        ]
-        return results, feedback | {p.camera: self._feedback(p) for p in accepted}
+        results = [self._finish(packet, stamps) for packet in accepted]
+        service_ns = stamps["detected"] - t_received_ns
+        return results, feedback | {p.camera: self._feedback(p, service_ns) for p in accepted}
+
+    def _look(self, packets: Sequence[TilePacket]) -> int:
+        """Bring the answers of these cameras up to date; returns when they were encoded, ns."""
+        if not packets:
+            return time.monotonic_ns()
+        updates = [self._update(packet) for packet in packets]
+        features = self._encoder.encode_changed(updates)
+        embeddings = features.embedding.float().cpu().numpy()
+        t_encoded_ns = time.monotonic_ns()
+        found = self._detector.detect(stack_pictures(updates), features)
+        canaries = features.canary_error or (0.0,) * len(packets)
+        for packet, *answer in zip(packets, embeddings, found, canaries, strict=True):
+            self._state(packet).answer = _Answer(*answer)
+        return t_encoded_ns
+
+    def _update(self, packet: TilePacket) -> TileUpdate:
+        state = self._state(packet)
+        return TileUpdate(state.canvas.image, packet.plan, packet.tiles, state.cache)
+
+    def _is_news(self, packet: TilePacket) -> bool:
+        """Whether the canvas changed: of the same canvas the models would say the same."""
+        return len(packet.plan.index) > 0 or bool(packet.plan.motion.any())
 
     def warm_up(self, num_pictures: int) -> None:
         """Run one batch of this size on grey, so that the first frames do not pay for what the
@@ -95,6 +125,11 @@ class PerceptionBack:
         height, width, _ = self._grid.picture_shape
         images = torch.full((num_pictures, height, width, 3), LETTERBOX_FILL, dtype=torch.uint8)
         self._detector.detect(images, self._encoder.encode_full(images))
+        plan = every_tile(self._grid)
+        tiles = self._grid.cut(images[0].numpy(), plan.index)
+        self._encoder.encode_changed(
+            [TileUpdate(image.numpy(), plan, tiles, self._encoder.new_cache()) for image in images]
+        )
 
     def picture(self, camera: str) -> np.ndarray:
         """The camera's canvas, uint8 [H, W, 3] RGB; read it before the next step."""
@@ -103,7 +138,9 @@ class PerceptionBack:
     def _state(self, packet: TilePacket) -> _CameraState:
         if packet.camera not in self._cameras:
             tracker = Tracker(self._tracker_config, classes=self._detector.model.classes)
-            self._cameras[packet.camera] = _CameraState(Canvas(self._grid), tracker)
+            self._cameras[packet.camera] = _CameraState(
+                Canvas(self._grid), self._encoder.new_cache(), tracker
+            )
         return self._cameras[packet.camera]
 
     def _accept(self, packet: TilePacket) -> bool:
@@ -119,12 +156,11 @@ class PerceptionBack:
     def _finish(
         self,
         packet: TilePacket,
-        embedding: np.ndarray,
-        detections: Detections,
         stamps: dict[str, int],
     ) -> FrameResult:
         state = self._state(packet)
-        state.boxes = detections.xyxy
+        assert state.answer is not None, "an I packet came first"
+        detections = state.answer.detections
         in_source = detections.with_boxes(packet.letterbox.to_source(detections.xyxy))
         tracked = state.tracker.update(in_source, _media_time_ns(packet))
         state.published += 1
@@ -137,9 +173,9 @@ class PerceptionBack:
             capture=packet.capture,
             stamps_ns={**packet.stamps_ns, **stamps, "tracked": time.monotonic_ns()},
             source_size=(packet.letterbox.source_width, packet.letterbox.source_height),
-            embedding=embedding,
+            embedding=state.answer.embedding,
             detections=tracked,
-            tiles=TileCounts(total=packet.plan.num_tiles, encoded=len(packet.plan.index)),
+            tiles=count_tiles(packet.plan),
             packet_kind=packet.plan.kind,
             model=self.model,
             ledger=_ledger(packet, state),
@@ -147,9 +183,19 @@ class PerceptionBack:
             is_corrupt=packet.is_corrupt,
         )
 
-    def _feedback(self, packet: TilePacket) -> Feedback:
+    def _feedback(self, packet: TilePacket, service_ns: int) -> Feedback:
         state = self._state(packet)
-        return Feedback(acked_seq=packet.seq, credit=1, need_i=False, boxes=state.boxes)
+        assert state.answer is not None
+        found = state.answer.detections
+        sure = found[found.score >= _SURE]
+        return Feedback(
+            acked_seq=packet.seq,
+            credit=1,
+            need_i=False,
+            boxes=sure.xyxy,
+            canary_error=state.answer.canary_error,
+            service_ns=service_ns,
+        )
 
 
 def build_back(

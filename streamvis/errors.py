@@ -9,7 +9,8 @@
     ├── RuntimeStartError          7   Ray cannot start, or a worker process died
     ├── WireError                  8   bytes that are not a message of this protocol
     │   └── VersionError           8   a message of another major version
-    └── Lagging                    9   results arrive older than the subscriber's max_age_ms
+    ├── Lagging                    9   results arrive older than the subscriber's max_age_ms
+    └── RegressionError            10  `regress` or `--check` found results that differ
 
 A caller's mistake is a ValueError; our own broken invariant is an AssertionError.
 Messages are one sentence that says what happened and one that says what to do.
@@ -65,3 +66,7 @@ class VersionError(WireError):
 
 class Lagging(StreamvisError):
     exit_code = 9
+
+
+class RegressionError(StreamvisError):
+    exit_code = 10

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 
 from streamvis.encode.config import EncoderConfig
 from streamvis.tiling.config import TilingConfig
-from streamvis.tiling.gate import DenseGate, build_gate
+from streamvis.tiling.gate import Gate, RecordedGate, build_gate
 from streamvis.tiling.grid import TileGrid
-from streamvis.types import Feedback, Frame, SourceCounts, TilePacket
+from streamvis.types import Feedback, Frame, SourceCounts, TilePacket, TilePlan
 
 
 class CameraFront:
@@ -20,7 +21,7 @@ class CameraFront:
     takes, and what it never saw follows from the frame numbers.
     """
 
-    def __init__(self, grid: TileGrid, gate: DenseGate) -> None:
+    def __init__(self, grid: TileGrid, gate: Gate) -> None:
         self._grid = grid
         self._gate = gate
         self._seq = 0
@@ -46,7 +47,9 @@ class CameraFront:
                 "decoded": frame.t_decoded_ns,
                 "packed": time.monotonic_ns(),
             },
-            counts=self.account(SourceCounts(frame.index + 1, lost_decode=frame.lost_decode)),
+            counts=self.account(
+                SourceCounts(frame.index + 1 - frame.num_skipped, lost_decode=frame.lost_decode)
+            ),
             is_discont=frame.is_discont,
             is_corrupt=frame.is_corrupt,
         )
@@ -58,7 +61,13 @@ class CameraFront:
         return replace(seen, lost_policy=dropped)
 
 
-def build_front(encoder: EncoderConfig, tiling: TilingConfig) -> CameraFront:
-    """The front for cameras of this encoder: it cuts the encoder's input into its tiles."""
+def build_front(
+    encoder: EncoderConfig, tiling: TilingConfig, recorded: Mapping[int, TilePlan] | None = None
+) -> CameraFront:
+    """The front for cameras of this encoder: it cuts the encoder's input into its tiles.
+
+    `recorded` are plans by frame index, to repeat instead of deciding.
+    """
     grid = TileGrid.over(*encoder.input_size, encoder.tile_px)
-    return CameraFront(grid, build_gate(tiling, grid))
+    gate = build_gate(tiling, grid) if recorded is None else RecordedGate(recorded)
+    return CameraFront(grid, gate)

@@ -8,14 +8,14 @@ own, with ZeroMQ where the bars are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from streamvis.back import PerceptionBack, build_back
 from streamvis.front import CameraFront, build_front
 from streamvis.render.jpeg import encode_jpeg
 from streamvis.topology import PipelineConfig
-from streamvis.types import Feedback, Frame, FrameResult
+from streamvis.types import Feedback, Frame, FrameResult, TilePacket, TilePlan
 
 
 class Outlet(Protocol):
@@ -25,16 +25,29 @@ class Outlet(Protocol):
 
     def send_image(self, camera: str, frame_index: int, jpeg: bytes) -> None: ...
 
+    def send_plan(self, packet: TilePacket, batch: int) -> None: ...
+
 
 class Pipeline:
     """Steps all cameras through every stage. Not thread-safe."""
 
-    def __init__(self, config: PipelineConfig, cameras: Sequence[str], outlet: Outlet, epoch: str):
-        self._fronts = {camera: build_front(config.encoder, config.tiling) for camera in cameras}
+    def __init__(
+        self,
+        config: PipelineConfig,
+        cameras: Sequence[str],
+        outlet: Outlet,
+        epoch: str,
+        recorded: Mapping[str, Mapping[int, TilePlan]] | None = None,
+    ) -> None:
+        """`recorded` are each camera's plans by frame index, to repeat instead of deciding."""
+        self._fronts = {
+            camera: build_front(config.encoder, config.tiling, (recorded or {}).get(camera))
+            for camera in cameras
+        }
         self._back = build_back(config.encoder, config.detector, config.tracker, epoch)
         self._back.warm_up(len(cameras))
         self._outlet = outlet
-        self._with_pictures = config.mosaic is not None
+        self._opt_in = config.opt_in
         self._feedback = {camera: Feedback() for camera in cameras}
 
     def step(self, frames: Sequence[Frame]) -> list[FrameResult]:
@@ -42,7 +55,7 @@ class Pipeline:
         packets = [self._fronts[f.camera].step(f, self._feedback[f.camera]) for f in frames]
         results, feedback = self._back.step(packets)
         self._feedback |= feedback
-        publish(results, self._back, self._outlet, self._with_pictures)
+        publish(packets, results, self._back, self._outlet, self._opt_in)
         return results
 
     def front(self, camera: str) -> CameraFront:
@@ -50,11 +63,17 @@ class Pipeline:
 
 
 def publish(
-    results: Sequence[FrameResult], back: PerceptionBack, outlet: Outlet, with_pictures: bool
+    packets: Sequence[TilePacket],
+    results: Sequence[FrameResult],
+    back: PerceptionBack,
+    outlet: Outlet,
+    opt_in: Collection[str],
 ) -> None:
-    """Send the results out, and the pictures they are for if somebody draws them."""
+    """Send the results of one batch out, its plans and pictures only if somebody wants them."""
+    for packet in packets if "plan" in opt_in else ():
+        outlet.send_plan(packet, back.batch)
     for result in results:
         outlet.send(result)
-    for result in results if with_pictures else ():
+    for result in results if "img" in opt_in else ():
         jpeg = encode_jpeg(back.picture(result.camera))
         outlet.send_image(result.camera, result.frame_index, jpeg)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from streamvis.config.model import ConfigModel, DurationNs, LocalPath
 from streamvis.detect.config import DetectorConfig
 from streamvis.encode.config import EncoderConfig
+from streamvis.errors import ConfigError
 from streamvis.publish.config import OptInKind, PublishConfig
 from streamvis.record.config import RecordConfig
 from streamvis.source.config import SourceConfig, SourceUri
@@ -20,6 +23,8 @@ from streamvis.types import Clock
 from streamvis.wire import check_name
 
 RuntimeKind = Literal["ray", "local"]
+
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
 
 
 class SourceDefaults(ConfigModel):
@@ -66,6 +71,7 @@ class MosaicConfig(ConfigModel):
 
 
 SHORT_FORMS = {"publish": "address", "mosaic": "path", "record": "dir"}
+_ONE_KEY = f"an output has exactly one key: {', '.join(SHORT_FORMS)}"
 
 
 class OutputConfig(ConfigModel):
@@ -82,6 +88,8 @@ class OutputConfig(ConfigModel):
         `record` may say stands beside it: `{record: DIR, keep: 24h}`."""
         if not isinstance(data, dict):
             return data
+        if len(data.keys() & SHORT_FORMS.keys()) > 1:
+            raise ValueError(_ONE_KEY)
         for key, inner in SHORT_FORMS.items():
             if isinstance(data.get(key), str):
                 options = {k: v for k, v in data.items() if k not in SHORT_FORMS}
@@ -91,7 +99,7 @@ class OutputConfig(ConfigModel):
     @model_validator(mode="after")
     def _one_key(self) -> OutputConfig:
         if len(self.model_fields_set) != 1:
-            raise ValueError(f"an output has exactly one key: {', '.join(SHORT_FORMS)}")
+            raise ValueError(_ONE_KEY)
         return self
 
 
@@ -156,7 +164,7 @@ class PipelineConfig(ConfigModel):
         for key in SHORT_FORMS:
             if sum(getattr(output, key) is not None for output in self.outputs) > 1:
                 raise ValueError(f"outputs: at most one {key}; remove the others")
-        if self.clock == "replay" and self.runtime.workers > 1:
+        if self.clock == "replay" and self.runtime.workers > 1 and not self.as_recorded:
             raise ValueError("clock: replay is reproducible on one worker only; set workers: 1")
         if self.as_recorded and self.clock != "replay":
             raise ValueError("as_recorded repeats what was: set clock: replay")
@@ -185,6 +193,47 @@ class PipelineConfig(ConfigModel):
             wanted |= {"img"}
         return frozenset(wanted)
 
+    def recording_to(self, folder: Path) -> PipelineConfig:
+        """The same pipeline, recorded into `folder`; other wishes of its own record are kept."""
+        record = self.record.model_copy(update={"dir": folder}) if self.record else None
+        others = [output for output in self.outputs if output.record is None]
+        added = OutputConfig(record=record or RecordConfig(dir=folder))
+        return self.model_copy(update={"outputs": [*others, added]})
+
+    def resolved_json(self) -> str:
+        """This config so that it means the same wherever it is read: paths are absolute, what
+        has a default is said. Credentials in URIs are taken out. `from_resolved` reads it back."""
+        values = self.model_dump(mode="json", exclude_none=True, exclude={"defaults"})
+        if self.detector.onnx is None:
+            del values["detector"]["decode"]  # it may only stand beside an ONNX model
+        for source in values["sources"].values():
+            source["uri"] = _absolute(_CREDENTIALS.sub("//***@", source["uri"]))
+        for part, key in (("encoder", "weights"), ("detector", "onnx")):
+            if key in values[part]:
+                values[part][key] = _absolute(values[part][key])
+        for output in values["outputs"]:
+            for kind, key in (("mosaic", "path"), ("record", "dir")):
+                if kind in output:
+                    output[kind][key] = _absolute(output[kind][key])
+        return json.dumps(values)
+
+    @classmethod
+    def from_resolved(cls, text: str) -> PipelineConfig:
+        """Undo `resolved_json`; ConfigError if another version of streamvis wrote it."""
+        try:
+            return cls.model_validate(json.loads(text))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ConfigError(
+                f"the recorded pipeline file does not fit this version: {where}: {first['msg']}; "
+                "give one that does with --config"
+            ) from None
+
     def digest(self) -> str:
         """sha256 of the resolved config, hex: two runs with one digest ran the same thing."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).absolute())

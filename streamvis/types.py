@@ -110,6 +110,7 @@ class Frame:
     t_ingest_ns: int  # monotonic: arrival; in a replay the scheduled release
     t_decoded_ns: int  # monotonic
     lost_decode: int = 0  # frames before this one that could not be decoded
+    num_skipped: int = 0  # frames before this one that nobody wanted: before a source's `start`
     is_discont: bool = False  # time or size jumped since the frame before
     is_corrupt: bool = False  # decoded with errors: never a reuse reference
 
@@ -157,6 +158,8 @@ class AccessUnit:
     time_base: Fraction  # seconds
     size: tuple[int, int]  # (width, height) source px
     capture: CaptureTime  # of this unit's picture; source "none" where it is not known yet
+    is_discont: bool = False  # the stream begins anew here: a source that loops
+    is_discard: bool = False  # decode it, do not show it: the container cuts it away
 
 
 @dataclass(frozen=True)
@@ -169,8 +172,8 @@ class TilePlan:
     kind: PacketKind
     index: NDArray[np.int32]  # [K] row-major tile numbers, ascending, unique
     motion: NDArray[np.int16]  # [M, 2] (x, y) in 1/4 encoder px; M = rows * cols, or 0 if none
-    score: NDArray[np.float32]  # [M] change score, grey levels
-    age: NDArray[np.int32]  # [M] frames since each tile was last encoded
+    score: NDArray[np.float32]  # [M] from 1 on a tile must travel: change / threshold, or overdue
+    age: NDArray[np.int32]  # [M] frames since each tile was encoded, if it does not travel now
 
     def __post_init__(self) -> None:
         count = self.num_tiles
@@ -237,6 +240,7 @@ class Feedback:
         default_factory=lambda: np.zeros((0, 4), np.float32)
     )
     canary_error: float = 0.0  # 1 - cosine of refreshed tokens, worst of the last frame
+    service_ns: int = 0  # what the packet's batch took to encode and detect; 0 when not known
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, np.float32, (None, 4))

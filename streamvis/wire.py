@@ -283,6 +283,8 @@ class VidMessage(Message):
             "time_base": _write_fraction(unit.time_base),
             "size": list(unit.size),
             "capture": dict(vars(unit.capture)),
+            "discont": unit.is_discont,
+            "discard": unit.is_discard,
         }, arrays
 
     @classmethod
@@ -300,6 +302,8 @@ class VidMessage(Message):
             time_base=_read_fraction(header, "time_base"),
             size=(width, height),
             capture=_read_capture(header.reader("capture")),
+            is_discont="discont" in header and header.flag("discont"),
+            is_discard="discard" in header and header.flag("discard"),
         )
         return cls(unit=unit, **_identity(header))
 
@@ -589,6 +593,11 @@ class Observed:
             return _read_ledger(_Reader(self.header).reader("ledger"))
 
     @property
+    def model(self) -> ModelId:
+        """Of a `det` or `emb` message."""
+        return _read_model(_Reader(self.header).reader("model"))
+
+    @property
     def num_detections(self) -> int:
         """Rows of a `det` message's columns."""
         with _only_wire_errors():
@@ -715,6 +724,7 @@ def encode_feedback(feedback: Feedback) -> list[Part]:
         "credit": feedback.credit,
         "need_i": feedback.need_i,
         "canary_error": float(feedback.canary_error),
+        "service_ns": feedback.service_ns,
     }
     return _pack(header, {"boxes": feedback.boxes})
 
@@ -731,6 +741,8 @@ def decode_feedback(parts: Parts) -> Feedback:
             need_i=header.flag("need_i"),
             boxes=_array(arrays, "boxes"),
             canary_error=header.number("canary_error"),
+            # Absent in 1.0.
+            service_ns=header.integer("service_ns", at_least=0) if "service_ns" in header else 0,
         )
 
 
@@ -841,7 +853,12 @@ def _read_camera(header: _Reader) -> CameraInfo:
 
 
 def _write_plan(plan: TilePlan) -> tuple[Header, Arrays]:
-    arrays: Arrays = {"index": plan.index, "motion": plan.motion, "score": plan.score, "age": plan.age}
+    arrays: Arrays = {
+        "index": plan.index,
+        "motion": plan.motion,
+        "score": plan.score,
+        "age": plan.age,
+    }
     return {"grid": [plan.rows, plan.cols, plan.tile_px], "plan_kind": plan.kind}, arrays
 
 

@@ -138,3 +138,30 @@ def test_objects_on_the_street_keep_their_ids_and_a_jump_in_time_takes_them_away
         assert np.all(boxes >= 0)
         assert np.all(boxes[:, 2] <= width)
         assert np.all(boxes[:, 3] <= height)
+
+
+def test_reuse_encodes_less_and_after_a_jump_says_what_dense_says():
+    frames = street_frames(8)
+    frames[5] = replace(frames[5], is_discont=True)
+    dense = run_pipeline(frames).results
+    reuse = run_pipeline(frames, tiling={"policy": "threshold", "threshold": 12}).results
+    assert [r.packet_kind for r in reuse] == ["I", *"PPPP", "I", *"PP"]
+    assert sum(r.tiles.encoded for r in reuse) < 0.95 * sum(r.tiles.total for r in reuse)
+    assert all(r.tiles.stale == 0 for r in reuse)
+    for one, other in zip(reuse, dense, strict=True):
+        assert one.embedding @ other.embedding > 0.98
+    for n in (0, 5):
+        np.testing.assert_allclose(reuse[n].embedding, dense[n].embedding, atol=5e-3)
+        assert len(reuse[n].detections) == len(dense[n].detections)
+
+
+def test_of_a_canvas_that_did_not_change_the_results_are_identical():
+    (frame,) = street_frames(1)
+    frames = [replace(frame, index=i, pts=i) for i in range(3)]
+    tiling = {"policy": "threshold", "refresh": False}
+    first, *others = run_pipeline(frames, tiling=tiling).results
+    for result in others:
+        assert result.tiles.encoded == 0
+        assert np.array_equal(result.embedding, first.embedding)
+        assert np.array_equal(result.detections.xyxy, first.detections.xyxy)
+        assert np.array_equal(result.detections.score, first.detections.score)

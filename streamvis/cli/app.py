@@ -7,13 +7,26 @@ from typing import Annotated
 import typer
 
 from streamvis import __version__
-from streamvis.cli import doctor, run, schema, synth, tap, train, validate
+from streamvis.cli import (
+    doctor,
+    eval,
+    rec,
+    record,
+    regress,
+    replay,
+    run,
+    schema,
+    synth,
+    tap,
+    train,
+    validate,
+)
 
 EXIT_CODES = (
     "Exit codes: 0 done, or stopped by Ctrl-C or SIGTERM; 1 our own bug; 2 usage or config; "
     "3 a camera (the others, if any, went on); 4 weights; 5 an address; 6 an output file; "
-    "7 Ray, or a worker; 8 a message; 9 lagging; 130 stopped by a second Ctrl-C before it was "
-    "clean."
+    "7 Ray, or a worker; 8 a message; 9 lagging; 10 regress or --check found a difference; "
+    "130 stopped by a second Ctrl-C before it was clean."
 )
 
 app = typer.Typer(
@@ -25,10 +38,15 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(tap.tap)
+app.command()(record.record)
+app.add_typer(rec.rec, name="rec")
+app.command()(replay.replay)
+app.command()(regress.regress)
 app.command()(validate.validate)
 app.command()(schema.schema)
 app.command()(synth.synth)
 app.command()(train.train)
+app.command(name="eval")(eval.eval_drive)
 app.command()(doctor.doctor)
 
 

@@ -17,6 +17,13 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override one value, e.g. sources.front.uri=x"),
 ]
+SummaryPath = Annotated[
+    Path | None, typer.Option(metavar="FILE.json", help="Write the run's figures there.")
+]
+WaitSubscribers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Start the cameras when so many subscribers are there."),
+]
 
 
 def print_error(error: StreamvisError) -> None:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console, Group
@@ -17,14 +13,20 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from streamvis.cli.options import Overrides, PipelinePath, print_error
+from streamvis.cli.options import (
+    Overrides,
+    PipelinePath,
+    SummaryPath,
+    WaitSubscribers,
+    print_error,
+)
+from streamvis.cli.stop import stop_signals
 from streamvis.config.load import load_config
 from streamvis.errors import OutputError, RuntimeStartError
+from streamvis.record.recorder import RecordSummary
 from streamvis.runtime.ledger import CameraStatus
 from streamvis.runtime.session import RunSummary, Session
 from streamvis.topology import PipelineConfig
-
-_HARD_QUIT = 130
 
 
 def run(
@@ -34,23 +36,31 @@ def run(
     ] = None,
     runtime: Annotated[str | None, typer.Option(help="ray, or local: one process.")] = None,
     overrides: Overrides = None,
-    summary: Annotated[
-        Path | None, typer.Option(metavar="FILE.json", help="Write the run's figures there.")
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Record into a new folder there, as MCAP files."),
     ] = None,
-    wait_subscribers: Annotated[
-        int | None,
-        typer.Option(min=0, help="Start the cameras when so many subscribers are there."),
-    ] = None,
+    summary: SummaryPath = None,
+    wait_subscribers: WaitSubscribers = None,
 ) -> None:
     """Run a pipeline: cameras in, results out over ZeroMQ.
 
     Ctrl-C ends it cleanly, a second one at once. `streamvis --help` lists the exit codes.
     """
     config = load_config(pipeline, PipelineConfig, list(_as_overrides(clock, runtime, overrides)))
+    if record:
+        config = config.recording_to(record)
+    run_to_end(config, summary, wait_subscribers)
+
+
+def run_to_end(
+    config: PipelineConfig, summary: Path | None = None, wait_subscribers: int | None = None
+) -> NoReturn:
+    """Run it, show how it goes, tell how it went, and exit with its code."""
     if summary:
         _check_writable(summary)
     session = Session(config, wait_subscribers)
-    with _signals() as stop, _Display(session, config.name) as display:
+    with stop_signals() as stop, _Display(session, config.name) as display:
         result = session.run(display.show, stop.is_requested)
     _report(result, was_stopped=stop.is_requested())
     if summary:
@@ -64,37 +74,6 @@ def _as_overrides(clock: str | None, runtime: str | None, own: list[str] | None)
     if runtime:
         yield f"runtime.kind={runtime}"
     yield from own or ()
-
-
-class _StopFlag:
-    """Set by the first SIGINT or SIGTERM; the second quits at once."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def handle(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._count += 1
-        if self._count > 1:
-            raise KeyboardInterrupt
-
-    def is_requested(self) -> bool:
-        return self._count > 0
-
-
-@contextmanager
-def _signals() -> Iterator[_StopFlag]:
-    flag = _StopFlag()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    old = {number: signal.signal(number, flag.handle) for number in numbers}
-    try:
-        yield flag
-    except KeyboardInterrupt:
-        print("quit before it was clean", file=sys.stderr)
-        raise typer.Exit(_HARD_QUIT) from None
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
 
 
 class _Display:
@@ -162,8 +141,25 @@ def _report(result: RunSummary, was_stopped: bool) -> None:
     if result.film:
         console.print(f"film:  {_short(result.film)}")
         console.print(f"still: {_short(result.film.with_suffix('.png'))}")
+    if result.recording:
+        console.print(describe_recording(result.recording), markup=False)
     for problem in result.problems:
         print_error(problem)
+
+
+def describe_recording(recording: RecordSummary) -> str:
+    """One line, and a second one if anything was lost."""
+    size = f"{recording.messages} messages, {recording.num_bytes / 1e6:.1f} MB"
+    line = f"recording: {_short(recording.path)} ({size})"
+    lost = [f"{count} {_LOSSES[key]}" for key, count in recording.lost.items() if count]
+    return f"{line}\nnot recorded: {', '.join(lost)}" if lost else line
+
+
+_LOSSES = {
+    "gap": "that never reached the recorder",
+    "queue": "because the disk was too slow",
+    "disk": "because the disk failed",
+}
 
 
 def _ending(result: RunSummary) -> str:

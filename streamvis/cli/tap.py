@@ -21,12 +21,15 @@ from streamvis.client import (
     EmbMessage,
     Heartbeat,
     ImgMessage,
+    InfoMessage,
+    PlanMessage,
     StatMessage,
     Subscriber,
     SyncMessage,
+    VidMessage,
 )
 from streamvis.errors import AddressError
-from streamvis.wire import FrameMessage
+from streamvis.wire import KINDS, FrameMessage
 
 _SHORT = 8  # values of an embedding that are shown unless all are asked for
 _MAX_OBJECTS = 6
@@ -35,7 +38,7 @@ _MAX_OBJECTS = 6
 def tap(
     address: Annotated[str, typer.Argument(help="tcp://HOST:PORT or ipc:///PATH.")],
     kind: Annotated[
-        list[str] | None, typer.Option(help="det, emb, img, stat, sync or hb; repeatable.")
+        list[str] | None, typer.Option(help=f"One of {', '.join(KINDS)}; repeatable.")
     ] = None,
     camera: Annotated[list[str] | None, typer.Option(help="Only this one; repeatable.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -115,6 +118,20 @@ def describe(message: AnyMessage) -> Iterable[str]:
             yield f"[{len(message.embedding)}] {message.embedding.dtype} of {message.model.name}"
         case ImgMessage():
             yield f"frame {message.frame_index} JPEG {len(message.jpeg) / 1024:.0f} KiB"
+        case VidMessage():
+            unit = message.unit
+            width, height = unit.size
+            yield f"unit {unit.index} {unit.codec} {width}x{height} {len(unit.data) / 1024:.1f} KiB"
+            yield "key" if unit.is_key else ""
+        case PlanMessage():
+            plan = message.plan
+            yield f"frame {message.frame_index} {plan.kind}, {len(plan.index)} of {plan.num_tiles}"
+            yield f"tiles, batch {message.batch}"
+        case InfoMessage():
+            yield f"{message.model.name if message.model else 'no result yet'};"
+            yield ", ".join(
+                f"{n} {c.codec} {c.width}x{c.height}" for n, c in message.cameras.items()
+            )
         case StatMessage():
             yield f"{message.state} {message.fps:.1f} fps, p50 {_ms(message.latency_p50_ms)},"
             yield f"p99 {_ms(message.latency_p99_ms)}, lost {sum(message.ledger.lost.values())}"

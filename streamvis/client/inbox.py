@@ -69,12 +69,11 @@ class Inbox:
         if self._pipeline not in (None, seen.pipeline):
             return None
         if seen.kind == "hb":
-            self._book_heartbeat(parts, now_ns)
-        elif self._is_wanted(seen.kind, seen.camera):
+            self._book_heartbeat(parts, now_ns)  # which tells of the heartbeat before it, too
+        if self._is_wanted(seen.kind, seen.camera):
             self._book_arrival(seen, now_ns)
-        else:
-            return None
-        return seen if seen.kind in self._kinds else None
+            return seen
+        return None
 
     def open(self, parts: Parts, now_ns: int | None = None) -> AnyMessage:
         """The typed message. Raises Lagging when it is older than `max_age_ms`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from time import monotonic
 
@@ -15,7 +15,7 @@ from streamvis.address import Address
 from streamvis.client.health import Health
 from streamvis.client.inbox import Inbox
 from streamvis.errors import AddressError
-from streamvis.wire import AnyMessage, Parts
+from streamvis.wire import AnyMessage, Observed, Parts
 
 _FOREVER_MS = 3_600_000
 
@@ -49,7 +49,7 @@ class _Subscription:
         self._inbox = Inbox(kinds, cameras, pipeline, max_age_ms)
         self._latest = latest
         self._timeout_ms = timeout_ms
-        self._waiting: deque[tuple[str, Parts]] = deque()  # (topic, message) for the caller
+        self._waiting: deque[tuple[Observed, Parts]] = deque()  # messages for the caller
         self._socket = _connect(self.address, self._inbox)
 
     @property
@@ -91,12 +91,12 @@ class _Subscription:
             if seen and self._latest:
                 self._forget(seen.topic)
             if seen:
-                self._waiting.append((seen.topic, parts))
+                self._waiting.append((seen, parts))
             if not self._latest:
                 return
 
     def _forget(self, topic: str) -> None:
-        self._waiting = deque(entry for entry in self._waiting if entry[0] != topic)
+        self._waiting = deque(entry for entry in self._waiting if entry[0].topic != topic)
 
     def _deadline(self) -> float:
         return monotonic() + (self._timeout_ms or _FOREVER_MS) / 1000
@@ -124,14 +124,28 @@ class Subscriber(_Subscription):
         return self
 
     def __next__(self) -> AnyMessage:
+        self._wait()
+        message = self._pop()
+        if message is None:
+            raise StopIteration
+        return message
+
+    def raw(self) -> Iterator[tuple[Observed, Parts]]:
+        """The messages as they came, with their headers read. Ends and fails as the iteration over
+        messages does; after a TimeoutError it may be called again."""
+        while True:
+            self._wait()
+            if not self._waiting:
+                return
+            yield self._waiting.popleft()
+
+    def _wait(self) -> None:
+        """Until there is a message for the caller, or the pipeline has stopped."""
         deadline = self._deadline()
-        while (message := self._pop()) is None:
-            if self.is_stopped:
-                raise StopIteration
+        while not self._waiting and not self.is_stopped:
             if not self._socket.poll(_ms_until(deadline)):
                 raise self._silence()
             self._take()
-        return message
 
 
 class AsyncSubscriber(_Subscription):

@@ -45,7 +45,23 @@ def load_config(path: Path, model: type[T], overrides: Sequence[str] = ()) -> T:
     Raises ConfigError with one sentence: file, line, key path, and the nearest valid name.
     """
     places: dict[Key, _Place] = {}
-    data = _read_mapping(path, (), places, depth=0)
+    return _check(_read_mapping(path, (), places, depth=0), model, overrides, places, path)
+
+
+def check_config(
+    data: dict[str, Any], model: type[T], overrides: Sequence[str] = (), *, origin: Path
+) -> T:
+    """The same for values that do not come from a YAML file; `origin` is named in errors."""
+    return _check(data, model, overrides, {}, origin)
+
+
+def _check(
+    data: dict[str, Any],
+    model: type[T],
+    overrides: Sequence[str],
+    places: dict[Key, _Place],
+    path: Path,
+) -> T:
     for text in overrides:
         _apply_override(data, text, places)
     try:

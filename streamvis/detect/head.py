@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from streamvis.encode.sv_tiny import ConvNorm
 
 _MAX_LOG_SIZE = 6.0  # e^6 strides: no picture is larger
-_PRIOR_LOGIT = -4.6  # 1 %: most cells are background
+PRIOR_LOGIT = -4.6  # 1 %: most cells are background
 
 
 class Tower(nn.Module):
@@ -46,25 +46,25 @@ class Head(nn.Module):
         self.classify = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for _ in self.strides)
         self.regress = nn.ModuleList(nn.Conv2d(channels, 4, 1) for _ in self.strides)
         for layer in self.classify:
-            nn.init.constant_(layer.get_parameter("bias"), _PRIOR_LOGIT)
+            nn.init.constant_(layer.get_parameter("bias"), PRIOR_LOGIT)
 
     def forward(self, pyramid: Mapping[int, Tensor]) -> tuple[Tensor, Tensor]:
         """-> class logits [B, A, K], boxes xyxy px [B, A, 4], both float32."""
         logits, boxes = [], []
         for i, stride in enumerate(self.strides):
             x = pyramid[stride]
-            logits.append(_rows(self.classify[i](self.class_towers[i](x))))
-            boxes.append(self._decode(self.regress[i](self.box_towers[i](x)), stride))
+            logits.append(rows_of(self.classify[i](self.class_towers[i](x))))
+            boxes.append(decode(self.regress[i](self.box_towers[i](x)), stride))
         return torch.cat(logits, 1), torch.cat(boxes, 1)
 
-    @staticmethod
-    def _decode(raw: Tensor, stride: int) -> Tensor:
-        """[B, 4, h, w] offsets from the cell's corner and log sizes, in strides -> [B, hw, 4]."""
-        _, _, h, w = raw.shape
-        offset, log_size = _rows(raw).chunk(2, dim=-1)  # each [B, h * w, 2]
-        centre = (cell_corners(h, w, raw.device) + offset) * stride
-        half = log_size.clamp(max=_MAX_LOG_SIZE).exp() * (stride / 2)
-        return torch.cat([centre - half, centre + half], -1)
+
+def decode(raw: Tensor, stride: int) -> Tensor:
+    """[B, 4, h, w] offsets from the cell's corner and log sizes, in strides -> [B, hw, 4]."""
+    _, _, h, w = raw.shape
+    offset, log_size = rows_of(raw).chunk(2, dim=-1)  # each [B, h * w, 2]
+    centre = (cell_corners(h, w, raw.device) + offset) * stride
+    half = log_size.clamp(max=_MAX_LOG_SIZE).exp() * (stride / 2)
+    return torch.cat([centre - half, centre + half], -1)
 
 
 def cell_corners(h: int, w: int, device: torch.device) -> Tensor:
@@ -75,6 +75,6 @@ def cell_corners(h: int, w: int, device: torch.device) -> Tensor:
     return torch.stack([x, y], -1).view(-1, 2).float()
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows_of(x: Tensor) -> Tensor:
     """[B, C, h, w] -> float32 [B, h * w, C]."""
     return x.permute(0, 2, 3, 1).flatten(1, 2).float()

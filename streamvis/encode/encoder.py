@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from streamvis.encode.config import NONE, EncoderConfig
 from streamvis.errors import ConfigError
-from streamvis.types import ModelId
+from streamvis.types import ModelId, TilePlan
+
+
+class Cache(Protocol):
+    """What an encoder keeps of one camera between frames. The encoder that made it writes it;
+    whoever holds the camera's canvas owns it, and resets both together."""
+
+    def reset(self) -> None:
+        """Forget the camera: only an update of every tile fits now."""
+
+
+@dataclass(frozen=True)
+class TileFeatures:
+    """What an encoder with late context says: of the tiles that were computed, and of pictures."""
+
+    pyramid: dict[int, Tensor]  # stride 8, 16, 32 -> [M, P, t, t]
+    grid: tuple[int, int, int]  # (B, rows, cols)
+    context: Tensor  # [B, C, h, w] at stride 32
+    caches: tuple[Cache, ...] = ()  # of each picture; none: all tiles were computed, in order
+    index: tuple[Tensor, ...] = ()  # int64 [K] which tiles of each picture; M is their sum
 
 
 @dataclass(frozen=True)
@@ -20,6 +42,22 @@ class Features:
 
     pyramid: dict[int, Tensor]  # stride 8, 16, 32 -> [B, C, h, w], the encoder's dtype
     embedding: Tensor  # float32 [B, D], L2 norm 1; D = 0 from the encoder `none`
+    canary_error: tuple[float, ...] = ()  # per picture, see Feedback; empty: not measured
+    tiles: TileFeatures | None = None  # from late context, which has no pyramid
+
+
+@dataclass(frozen=True)
+class TileUpdate:
+    """What changed in one camera's canvas since the update before."""
+
+    picture: NDArray[np.uint8]  # [H, W, 3] RGB: the canvas, the change already in it
+    plan: TilePlan
+    tiles: NDArray[np.uint8]  # [K, T, T, 3]: the canvas's tiles plan.index
+    cache: Cache
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.plan.index) == self.plan.num_tiles
 
 
 class Encoder(Protocol):
@@ -30,7 +68,27 @@ class Encoder(Protocol):
     dtype: torch.dtype
 
     def encode_full(self, images: Tensor) -> Features:
-        """uint8 [B, H, W, 3] RGB -> features, every tile computed."""
+        """uint8 [B, H, W, 3] RGB -> features, every tile computed, nothing remembered."""
+
+    def new_cache(self) -> Cache:
+        """For one more camera; empty."""
+
+    def encode_changed(self, updates: Sequence[TileUpdate]) -> Features:
+        """The features of the canvases, one update a camera: only their changed tiles are
+        computed, the others come from the caches. An empty cache takes a full update only.
+        Raises ValueError for a cache of another encoder."""
+
+
+class NoCache:
+    """Of an encoder that remembers nothing."""
+
+    def reset(self) -> None:
+        pass
+
+
+def stack_pictures(updates: Sequence[TileUpdate]) -> Tensor:
+    """uint8 [B, H, W, 3]: the canvases of a batch."""
+    return torch.from_numpy(np.stack([update.picture for update in updates]))
 
 
 class NoEncoder:
@@ -46,6 +104,12 @@ class NoEncoder:
     def encode_full(self, images: Tensor) -> Features:
         return Features({}, torch.zeros(len(images), 0))
 
+    def new_cache(self) -> Cache:
+        return NoCache()
+
+    def encode_changed(self, updates: Sequence[TileUpdate]) -> Features:
+        return Features({}, torch.zeros(len(updates), 0))
+
 
 def build_encoder(config: EncoderConfig) -> Encoder:
     """Raises WeightsError when its weights are missing, damaged or of another shape."""
@@ -59,9 +123,9 @@ def build_encoder(config: EncoderConfig) -> Encoder:
         return TimmEncoder(config, device, dtype)
     if config.name == NONE:
         return NoEncoder(config)
-    from streamvis.encode.sv_tiny_encoder import SvTinyEncoder
+    from streamvis.encode.sv_tiny_encoder import build_sv_tiny
 
-    return SvTinyEncoder(config, device, dtype)
+    return build_sv_tiny(config, device, dtype)
 
 
 def choose_device(name: str) -> torch.device:

@@ -14,13 +14,17 @@ Running `local` on the changed tiles and `context` on everything equals the dens
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from streamvis.encode.packed import PackedConv
+
 STRIDES = (8, 16, 32)
+_WRITTEN_OUT = 512  # tokens
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class SvTinyArch:
     num_attentions: int = 3  # at stride 32
     pyramid_channels: int = 96
     embedding: int = 256
+    context: Literal["early", "late"] = "early"  # before the neck, or after the head's towers
 
 
 class ConvNorm(nn.Module):
@@ -58,6 +63,10 @@ class ConvNorm(nn.Module):
         x = self.norm(self.conv(x))
         return F.relu(x, inplace=True) if self.relu else x
 
+    def add_relu(self, x: Tensor, other: Tensor) -> Tensor:
+        """relu(self(x) + other)"""
+        return F.relu(self(x) + other, inplace=True)
+
     def fold(self) -> None:
         if isinstance(self.norm, nn.BatchNorm2d):
             self.conv = fuse_conv_bn_eval(self.conv, self.norm)
@@ -72,6 +81,14 @@ def fold_norms(model: nn.Module) -> nn.Module:
     return model
 
 
+def pack_convolutions(model: nn.Module) -> None:
+    """Folded convolutions in the processor's own order, in place; its dtype is final."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, ConvNorm):
+                setattr(module, name, PackedConv(child.conv, child.relu))
+
+
 class Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -79,7 +96,7 @@ class Residual(nn.Module):
         self.second = ConvNorm(channels, channels, relu=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.second(self.first(x)) + x, inplace=True)
+        return self.second.add_relu(self.first(x), x)
 
 
 class Mixer(nn.Module):
@@ -115,10 +132,20 @@ class Attention(nn.Module):
         B, N, C = x.shape  # N tokens
         qkv = self.qkv(self.norm1(x)).view(B, N, 3, self.num_heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [B, heads, N, C / heads]
-        mixed = F.scaled_dot_product_attention(q, k, v)
-        x = x + self.out(mixed.transpose(1, 2).reshape(B, N, C))
+        x = x + self.out(_attend(q, k, v).transpose(1, 2).reshape(B, N, C))
         out: Tensor = x + self.mlp(self.norm2(x))
         return out
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k / sqrt(d)) v over [B, heads, N, d]. Measured on a CPU in bf16 at N = 240: written
+    out 0.41 ms, fused 0.62 ms; the fused kernel pays where the N x N matrix leaves the cache."""
+    B, heads, N, d = q.shape
+    if q.device.type != "cpu" or N > _WRITTEN_OUT or torch.is_grad_enabled():
+        return F.scaled_dot_product_attention(q, k, v)
+    q, k, v = (x.reshape(B * heads, N, d) for x in (q, k, v))
+    weights = torch.bmm(q * d**-0.5, k.transpose(1, 2)).softmax(-1)
+    return torch.bmm(weights, v).view(B, heads, N, d)
 
 
 class Local(nn.Module):
@@ -195,8 +222,12 @@ class SvTiny(nn.Module):
         B, H, W, _ = images.shape
         grid = (B, H // self.arch.tile_px, W // self.arch.tile_px)
         x8, x16 = self.local(normalize(to_tiles(images, self.arch.tile_px), self.dtype))
-        x16, x32, embedding = self.context(from_tiles(x16, grid))
-        return self.neck(from_tiles(x8, grid), x16, x32), embedding
+        return self.dense(from_tiles(x8, grid), from_tiles(x16, grid))
+
+    def dense(self, x8: Tensor, x16: Tensor) -> tuple[dict[int, Tensor], Tensor]:
+        """What every frame needs: the local features of whole pictures -> as `forward`."""
+        x16, x32, embedding = self.context(x16)
+        return self.neck(x8, x16, x32), embedding
 
     @property
     def dtype(self) -> torch.dtype:

@@ -55,7 +55,7 @@ class DetectionScore:
     AP_medium: float | None  # < 96 x 96 px
     AP_large: float | None
     num_boxes: int  # labelled and not ignored
-    num_tracks: int | None  # None: the labels have no track ids
+    num_tracks: int | None  # distinct ids of counted labels; None: labels without ids
     precision: NDArray[np.float64]  # [101] at IoU 0.50, over COCO's recalls 0, 0.01, ... 1
     intervals: Mapping[str, Interval] = field(default_factory=dict)  # keys AP, AP50, AP75
     differences: Mapping[str, Difference] = field(default_factory=dict)  # to the first config
@@ -78,16 +78,16 @@ class StreamingScore:
     speed_factor: float  # 2 = a machine twice as fast as the one that measured the latencies
     detection: Mapping[str, DetectionScore]
     processed_share: float  # of the frames, the others were replaced by newer ones
-    staleness_p50_ms: float  # age of the frame that the used result was for
-    staleness_p99_ms: float
+    staleness_p50_ms: float | None  # age of the picture that the used result was for
+    staleness_p99_ms: float | None  # None: no result was there by the last labelled frame
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "speed_factor": self.speed_factor,
             "processed_share": round(self.processed_share, 4),
             "staleness_ms": {
-                "p50": round(self.staleness_p50_ms, 1),
-                "p99": round(self.staleness_p99_ms, 1),
+                "p50": _rounded(self.staleness_p50_ms, 1),
+                "p99": _rounded(self.staleness_p99_ms, 1),
             },
             **{name: score.to_dict() for name, score in self.detection.items()},
         }
@@ -122,7 +122,8 @@ class EmbeddingScore:
     median: float
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: _rounded(value, 6) for name, value in vars(self).items()}
+        cosines = {name: _rounded(getattr(self, name), 6) for name in ("min", "p1", "median")}
+        return {"reference": self.reference, **cosines}
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class ConfigResult:
     detection: Mapping[str, DetectionScore]  # by class, then "vehicle"
     calibration: Mapping[str, Calibration]
     streaming: StreamingScore | None
-    tracking: Mapping[str, TrackingScore]  # empty: the labels have no track ids
+    tracking: Mapping[str, TrackingScore]  # empty: no track ids, or no two frames; noted
     embedding: EmbeddingScore | None
     cost: Cost
     notes: Sequence[str] = ()  # what the reader must know, one sentence each

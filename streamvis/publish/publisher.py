@@ -13,8 +13,16 @@ import zmq
 from streamvis import wire
 from streamvis.errors import AddressError
 from streamvis.publish.outlet import Outlet
-from streamvis.types import FrameResult
-from streamvis.wire import AnyMessage, DetMessage, EmbMessage, ImgMessage, Origin
+from streamvis.types import AccessUnit, FrameResult, TilePacket
+from streamvis.wire import (
+    AnyMessage,
+    DetMessage,
+    EmbMessage,
+    ImgMessage,
+    Origin,
+    PlanMessage,
+    VidMessage,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +37,8 @@ _LOSSLESS_PATIENCE_S = 20.0  # longer than the proxy's own, so that it is the on
 
 
 class Publisher:
-    """Sends to the proxy at `endpoint`; one a worker, used by one thread.
+    """Sends to the proxy at `endpoint`; one a worker, and one a camera that sends its bitstream.
+    Used by one thread.
 
     Raises AddressError if no proxy answers within `timeout_s`: an XPUB that has not heard from
     its proxy would drop everything it is given.
@@ -77,6 +86,16 @@ class Publisher:
                 origin=self.origin, camera=camera, seq=seq, frame_index=frame_index, jpeg=jpeg
             )
         )
+
+    def send_unit(self, camera: str, unit: AccessUnit) -> None:
+        """Publish one picture of the camera's own bitstream, as a `vid` message."""
+        seq = self._next_seq(VidMessage.kind, camera)
+        self._send(VidMessage(origin=self.origin, camera=camera, seq=seq, unit=unit))
+
+    def send_plan(self, packet: TilePacket, batch: int) -> None:
+        """Publish which tiles of a frame were encoded, as a `plan` message."""
+        seq = self._next_seq(PlanMessage.kind, packet.camera)
+        self._send(PlanMessage.of(packet, batch, self.origin, seq))
 
     def close(self) -> None:
         """Returns when the proxy has everything that was sent, or does not answer for 2 s."""

@@ -37,14 +37,26 @@ def track_colour(track_id: int) -> Colour:
     return round(r * 255), round(g * 255), round(b * 255)
 
 
-def draw_detections(picture: Picture, detections: Detections, classes: Sequence[str]) -> None:
-    """Paint every box [picture px] and, where there is room, its class, id and score."""
+def draw_detections(
+    picture: Picture,
+    detections: Detections,
+    classes: Sequence[str],
+    colours: Sequence[Colour] | None = None,
+    min_labelled_px: int = 0,
+) -> None:
+    """Paint every box [picture px] and, where there is room, its class, id and score.
+
+    `colours` has one for each detection; without it the track's id decides. Boxes lower than
+    `min_labelled_px` get no text, so that a far crowd stays visible.
+    """
+    colours = colours or [track_colour(number) for number in detections.track_id.tolist()]
     by_size = np.argsort(-_area(detections.xyxy), kind="stable")
     for row in by_size:  # near objects first, so that those behind them stay visible
-        _draw_box(picture, detections.xyxy[row], track_colour(int(detections.track_id[row])))
+        _draw_box(picture, detections.xyxy[row], colours[row])
     chips: list[Chip] = []
-    for row in by_size:
-        _draw_label(picture, detections, int(row), classes, chips)
+    height = detections.xyxy[:, 3] - detections.xyxy[:, 1]
+    for row in by_size[height[by_size] >= min_labelled_px]:
+        _draw_label(picture, detections, int(row), classes, colours[row], chips)
 
 
 def draw_caption(picture: Picture, camera: str, details: str) -> None:
@@ -70,7 +82,12 @@ def _draw_box(picture: Picture, xyxy: NDArray[np.float32], colour: Colour) -> No
 
 
 def _draw_label(
-    picture: Picture, detections: Detections, row: int, classes: Sequence[str], chips: list[Chip]
+    picture: Picture,
+    detections: Detections,
+    row: int,
+    classes: Sequence[str],
+    colour: Colour,
+    chips: list[Chip],
 ) -> None:
     unit = _unit(picture)
     size, pad = round(_FONT_PX * unit), round(_PADDING_PX * unit)
@@ -85,7 +102,6 @@ def _draw_label(
     if chip is None:
         return
     chips.append(chip)
-    colour = track_colour(track_id)
     fill(picture, *chip, colour, 0.92)
     draw_text(picture, text, chip[0] + pad, chip[1], size, _INK)
 

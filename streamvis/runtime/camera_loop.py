@@ -6,7 +6,8 @@ import threading
 from dataclasses import replace
 
 from streamvis.front import build_front
-from streamvis.runtime.feed import CameraFeed
+from streamvis.runtime.as_recorded import read_decisions
+from streamvis.runtime.feed import CameraFeed, plan_feed
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.runtime.tile_link import FrontLink
@@ -20,11 +21,13 @@ _POLL_MS = 100
 class CameraLoop:
     """Runs one camera from its first frame to its last."""
 
-    def __init__(self, config: PipelineConfig, camera: str, endpoint: str) -> None:
+    def __init__(
+        self, config: PipelineConfig, camera: str, tiles_endpoint: str, results_endpoint: str
+    ) -> None:
         self._config = config
         self._camera = camera
-        self._endpoint = endpoint
-        self._front = build_front(config.encoder, config.tiling)
+        self._tiles_endpoint = tiles_endpoint
+        self._results_endpoint = results_endpoint
         self._inbox: Inbox[Frame] = Inbox([camera], config.clock)
         self._feed: CameraFeed | None = None
         self._aborting = threading.Event()
@@ -33,16 +36,19 @@ class CameraLoop:
 
     def open(self) -> None:
         """Open the source; raises SourceError."""
-        source = open_source(
-            self._camera, self._config.sources[self._camera], self._config.encoder.input_size
-        )
-        self._feed = CameraFeed(self._camera, source, self._config.clock, self._inbox)
+        config, recorded = self._config, None
+        if config.as_recorded:
+            recorded = read_decisions(config, [self._camera]).plans[self._camera]
+        self._front = build_front(config.encoder, config.tiling, recorded)
+        source = open_source(self._camera, config.sources[self._camera], config.encoder.input_size)
+        plan = plan_feed(config, self._results_endpoint, recorded)
+        self._feed = CameraFeed(self._camera, source, self._inbox, plan)
 
     def run(self, start_ns: int) -> None:
         """Until the source is over or `stop` is called; `report` says how it ended."""
         feed = self._feed
         assert feed is not None, "open() comes before run()"
-        link = FrontLink(self._endpoint, self._camera)
+        link = FrontLink(self._tiles_endpoint, self._camera)
         feed.start(start_ns)
         self._has_started = True
         try:
@@ -62,8 +68,10 @@ class CameraLoop:
 
     def report(self) -> CameraReport:
         """What the source had, what was dropped, and how the camera is."""
-        if self._feed is None or not self._has_started:
+        if self._feed is None:
             return CameraReport(self._camera, "connecting")
+        if not self._has_started:
+            return self._feed.before_start()
         report = self._feed.report(self._front, self._is_drained)
         return replace(report, state="cut_off") if self._aborting.is_set() else report
 

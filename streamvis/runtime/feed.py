@@ -5,24 +5,60 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable, Container
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 
+import zmq
+
+from streamvis.errors import SourceError
 from streamvis.front import CameraFront
+from streamvis.publish.publisher import Publisher
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.source.base import Source
-from streamvis.types import Clock, Frame, SourceCounts
+from streamvis.topology import PipelineConfig
+from streamvis.types import Frame, SourceCounts
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FeedPlan:
+    """How the frames of a camera are let through."""
+
+    is_live: bool
+    speed: float = 1.0  # live: seconds of media a second
+    wanted: Container[int] | None = None  # frames that go on, the others are dropped; None: all
+    open_publisher: Callable[[], Publisher] | None = None  # for the bitstream, if it is wanted
+
+
+def plan_feed(
+    config: PipelineConfig, results_endpoint: str, wanted: Container[int] | None = None
+) -> FeedPlan:
+    """As the pipeline file says; `wanted` are the frames to let through, None means all."""
+    is_live = config.clock == "live"
+    open_publisher = None
+    if "vid" in config.opt_in:
+        open_publisher = partial(
+            Publisher,
+            config.name,
+            results_endpoint,
+            zmq.Context.instance(),
+            is_lossless=not is_live,
+        )
+    return FeedPlan(is_live, config.speed, wanted, open_publisher)
 
 
 class CameraFeed:
     """Owns a source. Live, frames are released at their media time and the newest wins;
     in a replay every frame waits until it is taken."""
 
-    def __init__(self, camera: str, source: Source, clock: Clock, inbox: Inbox[Frame]) -> None:
+    def __init__(self, camera: str, source: Source, inbox: Inbox[Frame], plan: FeedPlan) -> None:
         self._camera = camera
         self._source = source
-        self._is_live = clock == "live"
+        self._plan = plan
         self._inbox = inbox
         self._stopping = threading.Event()
         self._num_frames = 0
@@ -43,15 +79,21 @@ class CameraFeed:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def before_start(self) -> CameraReport:
+        return CameraReport(self._camera, "connecting", info=self._source.info)
+
     def report(self, front: CameraFront, is_drained: bool) -> CameraReport:
         """How the camera is. It is over only when the front has taken all that was decoded:
         until then a frame that waits would look like one that was dropped."""
         state, error = self._ending() if is_drained else ("live", "")
-        rate_hz = self._source.info.fps if self._is_live else None
-        return CameraReport(self._camera, state, front.account(self.seen), error, rate_hz)
+        info = self._source.info
+        rate_hz = info.fps * self._plan.speed if self._plan.is_live else None
+        return CameraReport(self._camera, state, front.account(self.seen), error, rate_hz, info)
 
     def _ending(self) -> tuple[str, str]:
         """(state, what went wrong)"""
+        if isinstance(self._error, SourceError):
+            return self._error.state, str(self._error)
         if self._error is not None:
             return "error", f"broke off: {self._error!r}"
         missing = self._source.lost_source
@@ -67,8 +109,13 @@ class CameraFeed:
 
     def _run(self) -> None:
         try:
-            while self._step():
-                pass
+            with ExitStack() as stack:
+                if self._plan.open_publisher:
+                    publisher = stack.enter_context(self._plan.open_publisher())
+                    self._source.on_unit = partial(publisher.send_unit, self._camera)
+                self._step_all()
+        except SourceError as error:
+            self._error = error
         except Exception as error:  # a bug in a decoder must not take the other cameras along
             log.exception("camera %s broke off", self._camera)
             self._error = error
@@ -76,23 +123,29 @@ class CameraFeed:
             self._inbox.close(self._camera)
             self._source.close()
 
-    def _step(self) -> bool:
+    def _step_all(self) -> None:
         media_ns = self._source.grab()
-        if media_ns is None or self._stopping.is_set():
+        self._start_ns = max(self._start_ns, time.monotonic_ns())  # it may have had to seek
+        while media_ns is not None and self._step(media_ns):
+            media_ns = self._source.grab()
+
+    def _step(self, media_ns: int) -> bool:
+        if self._stopping.is_set():
             return False
         t_ingest_ns = self._release(media_ns)
         frame = self._source.retrieve(t_ingest_ns)
         if frame is not None:
             self._num_frames += 1
-            self._inbox.put(self._camera, frame)
+            if self._plan.wanted is None or frame.index in self._plan.wanted:
+                self._inbox.put(self._camera, frame)
         return not self._stopping.is_set()
 
     def _release(self, media_ns: int) -> int:
         """Wait until the frame is due; returns the moment it came in, monotonic ns. In a replay
         it comes in when there is room for it: waiting for its turn is not latency."""
-        if not self._is_live:
+        if not self._plan.is_live:
             self._inbox.wait_for_room(self._camera)
             return time.monotonic_ns()
-        due_ns = self._start_ns + media_ns
+        due_ns = self._start_ns + round(media_ns / self._plan.speed)
         self._stopping.wait(max(0, due_ns - time.monotonic_ns()) / 1e9)
         return due_ns

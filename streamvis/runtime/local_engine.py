@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Container
 
 import zmq
 
 from streamvis.errors import SourceError
 from streamvis.pipeline import Pipeline
 from streamvis.publish.publisher import Publisher
+from streamvis.runtime.as_recorded import Decisions, read_decisions
 from streamvis.runtime.engine import ShouldStop, Stopped
-from streamvis.runtime.feed import CameraFeed
+from streamvis.runtime.feed import CameraFeed, plan_feed
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.source.open import open_source
@@ -26,9 +28,7 @@ class LocalEngine:
         self._config = config
         self._feeds: dict[str, CameraFeed] = {}
         self._failed: dict[str, CameraReport] = {}
-        self._inbox: Inbox[Frame] = Inbox(
-            list(config.sources), config.clock, config.runtime.batch_window
-        )
+        self._results_endpoint = results_endpoint
         self._publisher = Publisher(
             config.name,
             results_endpoint,
@@ -41,11 +41,17 @@ class LocalEngine:
         self._error: BaseException | None = None
 
     def open(self, should_stop: ShouldStop) -> None:
-        for camera in self._config.sources:
-            self._open_camera(camera)
+        config, recorded = self._config, Decisions({}, [])
+        if config.as_recorded:
+            recorded = read_decisions(config, list(config.sources))
+        self._inbox: Inbox[Frame] = Inbox(
+            list(config.sources), config.clock, config.runtime.batch_window, recorded.batches
+        )
+        for camera in config.sources:
+            self._open_camera(camera, recorded.plans.get(camera))
         if self._feeds:
             self._pipeline = Pipeline(
-                self._config, list(self._feeds), self._publisher, self._publisher.epoch
+                config, list(self._feeds), self._publisher, self._publisher.epoch, recorded.plans
             )
         if should_stop():
             raise Stopped
@@ -78,7 +84,7 @@ class LocalEngine:
             self._thread.join()
         self._publisher.close()
 
-    def _open_camera(self, camera: str) -> None:
+    def _open_camera(self, camera: str, wanted: Container[int] | None) -> None:
         config = self._config
         try:
             source = open_source(camera, config.sources[camera], config.encoder.input_size)
@@ -86,11 +92,14 @@ class LocalEngine:
             self._failed[camera] = CameraReport(camera, error.state, error=str(error))
             self._inbox.close(camera)
         else:
-            self._feeds[camera] = CameraFeed(camera, source, config.clock, self._inbox)
+            plan = plan_feed(config, self._results_endpoint, wanted)
+            self._feeds[camera] = CameraFeed(camera, source, self._inbox, plan)
 
     def _report(self, camera: str) -> CameraReport:
-        if not self._has_started:
+        if camera not in self._feeds:
             return CameraReport(camera, "connecting")
+        if not self._has_started:
+            return self._feeds[camera].before_start()
         front = self._pipeline.front(camera)
         return self._feeds[camera].report(front, camera in self._drained)
 

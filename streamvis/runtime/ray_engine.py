@@ -125,7 +125,9 @@ class RayEngine:
             self._workers.append(worker)
         for name in self._config.sources:
             endpoint = self._tiles_endpoint(self._worker_of(name))
-            self._cameras[name] = camera_class.remote(self._config, name, endpoint)
+            self._cameras[name] = camera_class.remote(
+                self._config, name, endpoint, self._results_endpoint
+            )
 
     def _gpu_share(self) -> float:
         """GPUs of one worker: what the config says, else an even share of those that are free."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streamvis.types import SourceCounts
+from streamvis.types import CameraInfo, SourceCounts
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class CameraReport:
     counts: SourceCounts = field(default_factory=SourceCounts)
     error: str = ""
     rate_hz: float | None = None  # results a second to expect, when frames are paced
+    info: CameraInfo | None = None  # None before it is open
 
     @property
     def is_over(self) -> bool:

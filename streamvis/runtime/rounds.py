@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Generic, TypeVar
 
 from streamvis.types import Clock
@@ -18,15 +19,24 @@ class Rounds(Generic[T]):
     replay: a round is one item of every open camera, so rounds do not depend on timing.
     live: a newer item displaces an older one, and a round is what is there when it is complete
     or `window_ns` after its first item came. No threads, no clock: time is passed in.
+    With `batches`, a replay's rounds are made of these cameras, one after the other, as long as
+    there are any: so it repeats what was live.
     """
 
-    def __init__(self, cameras: Sequence[str], clock: Clock, window_ns: int = 0) -> None:
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        clock: Clock,
+        window_ns: int = 0,
+        batches: Iterable[Sequence[str]] = (),
+    ) -> None:
         self._order = list(cameras)
         self._open = set(cameras)
         self._items: dict[str, T] = {}
         self._is_replay = clock == "replay"
         self._window_ns = window_ns
         self._first_ns = 0
+        self._batches = deque(map(frozenset, batches))
 
     @property
     def is_over(self) -> bool:
@@ -57,7 +67,7 @@ class Rounds(Generic[T]):
     def due_in_ns(self, now_ns: int) -> int | None:
         """0 when a round can be taken, else how long to wait for the others; None while
         nothing but another item can make one."""
-        is_complete = self._open <= self._items.keys()
+        is_complete = self._open & self._next_batch() <= self._items.keys()
         if self._items and is_complete:
             return 0
         if self._is_replay or not self._items:
@@ -65,15 +75,34 @@ class Rounds(Generic[T]):
         return max(0, self._first_ns + self._window_ns - now_ns)
 
     def take(self) -> list[T]:
-        """The items that are there, in camera order."""
-        return [self._items.pop(name) for name in self._order if name in self._items]
+        """The items that are there, or those of the next batch, in camera order."""
+        batch = self._next_batch()
+        if self._batches:
+            self._batches.popleft()
+        names = [name for name in self._order if name in self._items and name in batch]
+        return [self._items.pop(name) for name in names]
+
+    def _next_batch(self) -> frozenset[str]:
+        """The cameras of the next round; a batch whose cameras are all over is none."""
+        while self._batches and not any(self._may_come(name) for name in self._batches[0]):
+            self._batches.popleft()
+        return self._batches[0] if self._batches else frozenset(self._order)
+
+    def _may_come(self, camera: str) -> bool:
+        return camera in self._open or camera in self._items
 
 
 class Inbox(Generic[T]):
     """Rounds between threads: cameras put, one consumer takes."""
 
-    def __init__(self, cameras: Sequence[str], clock: Clock, window_ns: int = 0) -> None:
-        self._rounds: Rounds[T] = Rounds(cameras, clock, window_ns)
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        clock: Clock,
+        window_ns: int = 0,
+        batches: Iterable[Sequence[str]] = (),
+    ) -> None:
+        self._rounds: Rounds[T] = Rounds(cameras, clock, window_ns, batches)
         self._changed = threading.Condition()
 
     def put(self, camera: str, item: T) -> None:

@@ -15,8 +15,10 @@ import zmq
 
 from streamvis.errors import RuntimeStartError, SourceError, StreamvisError
 from streamvis.publish.heartbeat import Heart
+from streamvis.publish.info import Informer
 from streamvis.publish.proxy import Proxy
 from streamvis.publish.sync import SyncJoiner
+from streamvis.record.recorder import Recorder, RecordSummary
 from streamvis.runtime.engine import Engine, ShouldStop, Stopped
 from streamvis.runtime.film import Film
 from streamvis.runtime.ledger import CameraStatus, RunLedger
@@ -42,6 +44,7 @@ class RunSummary:
     duration_s: float  # from the first frame's release to the end
     start_to_first_result_s: float | None
     film: Path | None
+    recording: RecordSummary | None
     problems: list[StreamvisError]  # what went wrong without ending the run
 
     @property
@@ -58,6 +61,7 @@ class RunSummary:
             "duration_s": round(self.duration_s, 3),
             "start_to_first_result_s": None if first is None else round(first, 3),
             "film": str(self.film.resolve()) if self.film else None,
+            "recording": self.recording.to_dict() if self.recording else None,
             "problems": [str(problem) for problem in self.problems],
             "cameras": {status.camera: status.to_dict() for status in self.cameras},
         }
@@ -68,21 +72,25 @@ class Session:
 
     def __init__(self, config: PipelineConfig, wait_subscribers: int | None = None) -> None:
         """`wait_subscribers`, if given, beats the pipeline file's."""
-        self._config = config
+        self._config = config = _share_cores(config)
         self._began_ns = time.monotonic_ns()
         self._start_ns: int | None = None  # of the first frame's release
         self._film: Film | None = None
+        self._recorder: Recorder | None = None
         self._problems: list[StreamvisError] = []
         origin = Origin.here(config.name)
         publish = config.publish
         cameras = list(config.sources)
         wanted = publish.wait_subscribers if wait_subscribers is None else wait_subscribers
-        self._num_wanted = wanted + (config.mosaic is not None)  # the film subscribes too
+        own = (config.mosaic is not None) + (config.record is not None)  # they subscribe too
+        self._num_wanted = wanted + own
         self.ledger = RunLedger(origin, cameras, publish.heartbeat)
+        self._informer = Informer(origin, publish.heartbeat, config.resolved_json())
         self._heart = Heart(origin, publish.heartbeat, config.digest())
         self._observers = (
             self.ledger,
             SyncJoiner(origin, cameras, publish.sync_tolerance),
+            self._informer,
             self._heart,
         )
 
@@ -99,9 +107,10 @@ class Session:
         on_status = on_status or _say_nothing
         with ExitStack() as stack:  # undone from the last line to the first, whatever happens
             folder = stack.enter_context(_run_folder())
-            stack.callback(self._join_film)
+            stack.callback(self._join_outputs)
             proxy = stack.enter_context(self._proxy(folder))
             self._start_film(proxy.address)
+            self._start_recorder(proxy.address)
             engine = _make_engine(self._config, proxy.backend, folder)
             stack.callback(engine.close)
             stack.callback(self._note_cameras, engine)
@@ -128,9 +137,19 @@ class Session:
             self._film = Film(self._config, address)
             self._film.start()
 
-    def _join_film(self) -> None:
+    def _start_recorder(self, address: str) -> None:
+        config = self._config
+        if config.record:
+            self._recorder = Recorder(
+                config.record, address, config.name, is_lossless=config.clock == "replay"
+            )
+            self._recorder.start()
+
+    def _join_outputs(self) -> None:
         if self._film:
             self._film.join()
+        if self._recorder:
+            self._recorder.join()
 
     def _proxy(self, folder: Path) -> Proxy:
         return Proxy(
@@ -163,6 +182,8 @@ class Session:
         for report in engine.reports():
             self.ledger.update(report)
             self._heart.set_camera(report.camera, report.state, report.rate_hz)
+            if report.info:
+                self._informer.set_camera(report.camera, report.info)
 
     def _wait_for_subscribers(
         self,
@@ -177,7 +198,7 @@ class Session:
                 raise Stopped
 
     def _summary(self, address: str) -> RunSummary:
-        config, film = self._config, self._film
+        config, film, recorder = self._config, self._film, self._recorder
         first_ns, began_ns = self.ledger.first_result_ns, self._began_ns
         cameras = self.ledger.status()
         self._problems.extend(
@@ -187,6 +208,8 @@ class Session:
         )
         if film and film.error:
             self._problems.append(film.error)
+        if recorder and recorder.error:
+            self._problems.append(recorder.error)
         return RunSummary(
             name=config.name,
             address=address,
@@ -196,6 +219,7 @@ class Session:
             duration_s=(time.monotonic_ns() - (self._start_ns or time.monotonic_ns())) / 1e9,
             start_to_first_result_s=(first_ns - began_ns) / 1e9 if first_ns else None,
             film=config.mosaic.path if config.mosaic and film and film.num_frames else None,
+            recording=recorder.summary if recorder else None,
             problems=self._problems,
         )
 
@@ -218,6 +242,16 @@ def _make_engine(config: PipelineConfig, results_endpoint: str, folder: Path) ->
     from streamvis.runtime.ray_engine import RayEngine  # Ray
 
     return RayEngine(config, results_endpoint, folder)
+
+
+def _share_cores(config: PipelineConfig) -> PipelineConfig:
+    """The workers share this host's cores, unless the config says how many threads each. Said in
+    the config, because a replay on other cores must use as many: sums depend on it."""
+    cores = len(os.sched_getaffinity(0))
+    workers = config.runtime.workers if config.runtime.kind == "ray" else 1
+    threads = config.encoder.threads or max(1, cores // workers)
+    encoder = config.encoder.model_copy(update={"threads": threads})
+    return config.model_copy(update={"encoder": encoder})
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
@@ -10,9 +9,9 @@ from queue import Empty, SimpleQueue
 import zmq
 
 from streamvis.back import PerceptionBack, build_back
-from streamvis.encode.config import EncoderConfig
 from streamvis.pipeline import publish
 from streamvis.publish.publisher import Publisher
+from streamvis.runtime.as_recorded import read_decisions
 from streamvis.runtime.rounds import Rounds
 from streamvis.runtime.tile_link import BackLink
 from streamvis.topology import PipelineConfig
@@ -41,7 +40,7 @@ class WorkerLoop:
             is_lossless=config.clock == "replay",
         )
         self._back: PerceptionBack = build_back(
-            _share_cores(config), config.detector, config.tracker, self._publisher.epoch
+            config.encoder, config.detector, config.tracker, self._publisher.epoch
         )
         self._back.warm_up(-(-len(config.sources) // config.runtime.workers))
         self._link = BackLink(self._tiles_endpoint)
@@ -49,8 +48,9 @@ class WorkerLoop:
     def run(self, cameras: Sequence[str]) -> None:
         """Serve these cameras until the last of them has ended."""
         config = self._config
+        batches = read_decisions(config, cameras).batches if config.as_recorded else ()
         self._rounds: Rounds[TilePacket] = Rounds(
-            cameras, config.clock, config.runtime.batch_window
+            cameras, config.clock, config.runtime.batch_window, batches
         )
         try:
             while not self._rounds.is_over:
@@ -76,7 +76,7 @@ class WorkerLoop:
         results, feedback = self._back.step(packets)
         for camera, answer in feedback.items():
             self._link.reply(camera, answer)
-        publish(results, self._back, self._publisher, with_pictures=bool(self._config.mosaic))
+        publish(packets, results, self._back, self._publisher, self._config.opt_in)
 
     def _receive(self, timeout_ms: int) -> None:
         message = self._link.receive(timeout_ms)
@@ -92,10 +92,3 @@ class WorkerLoop:
                 self._rounds.close(self._given_up.get_nowait())
             except Empty:
                 return
-
-
-def _share_cores(config: PipelineConfig) -> EncoderConfig:
-    """The workers of one host share its cores, unless the config says how many threads each."""
-    cores = len(os.sched_getaffinity(0))
-    threads = config.encoder.threads or max(1, cores // config.runtime.workers)
-    return config.encoder.model_copy(update={"threads": threads})

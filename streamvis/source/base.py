@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamvis.types import LETTERBOX_FILL, CameraInfo, Frame, LetterBox
+from streamvis.types import LETTERBOX_FILL, AccessUnit, CameraInfo, Frame, LetterBox
+
+OnUnit: TypeAlias = Callable[[AccessUnit], None]
 
 
 class Source(Protocol):
@@ -17,6 +20,9 @@ class Source(Protocol):
     """
 
     info: CameraInfo
+    on_unit: OnUnit | None
+    """Gets every access unit of the bitstream as it is decoded; a source without one calls never.
+    None costs nothing."""
 
     def grab(self) -> int | None:
         """Media time of the next frame in ns since the first one; None at the end."""

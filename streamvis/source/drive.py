@@ -13,15 +13,28 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from streamvis.errors import SourceError
+from streamvis.types import Intrinsics
 
 # The recorder's stamps are the sensor's own; what they do not say is the exposure's middle.
 CAPTURE_UNCERTAINTY_NS = 1_000_000
+
+
+class Lens(BaseModel):
+    """A pinhole camera, in source pixels."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
 
 
 class RigCamera(BaseModel):
     """What is read of one camera; other keys may be there."""
 
     file: str
+    intrinsics: Lens | None = None
+    width: int | None = None  # source px
+    height: int | None = None
     capture_ns: list[int] | None = None  # Unix ns, one per frame
 
 
@@ -41,8 +54,20 @@ class Drive:
             )
         return self.cameras[name]
 
+    def intrinsics(self, name: str) -> Intrinsics | None:
+        lens = self.camera(name).intrinsics
+        return Intrinsics(lens.fx, lens.fy, lens.cx, lens.cy) if lens else None
+
     def video_path(self, name: str) -> Path:
-        return self.folder / self.camera(name).file
+        """Raises SourceError when it is not there."""
+        path = self.folder / self.camera(name).file
+        if not path.is_file():
+            raise SourceError(
+                f"{self.folder / 'rig.json'}: there is no such video file, {path.name}; check "
+                f"`file` of camera {name!r}",
+                "not_found",
+            )
+        return path
 
 
 def _read_rig(path: Path) -> dict[str, RigCamera]:
@@ -56,6 +81,8 @@ def _read_rig(path: Path) -> dict[str, RigCamera]:
         raise SourceError(f"{path}: not valid JSON ({error}); fix or export it again") from None
     if not isinstance(data, dict) or not all(isinstance(value, dict) for value in data.values()):
         raise SourceError(f"{path}: expected a mapping of camera names to their facts")
+    if not data:
+        raise SourceError(f"{path}: the drive has no cameras; name each with its video `file`")
     return {name: _read_camera(path, name, value) for name, value in data.items()}
 
 

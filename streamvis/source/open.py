@@ -8,7 +8,10 @@ from streamvis.errors import SourceError
 from streamvis.source.base import Source
 from streamvis.source.config import SYNTH_SCHEME, SourceConfig
 from streamvis.source.drive import CAPTURE_UNCERTAINTY_NS, Drive
+from streamvis.source.loop import LoopSource
+from streamvis.source.recorded import RecordedSource, is_recording
 from streamvis.source.video import VideoSource
+from streamvis.source.window import WindowSource
 
 
 def open_source(name: str, config: SourceConfig, input_size: tuple[int, int]) -> Source:
@@ -16,17 +19,39 @@ def open_source(name: str, config: SourceConfig, input_size: tuple[int, int]) ->
 
     Raises SourceError with a typed state when it cannot be opened.
     """
+    is_window = config.start > 0 or config.end is not None
+    if not (is_window or config.loop):
+        return _open_whole(name, config, input_size, config.max_frames)
+    if not config.loop:
+        whole = _open_whole(name, config, input_size, None)
+        return WindowSource(whole, config.start, config.end, config.max_frames)
+    looped = LoopSource(lambda: _open_round(name, config, input_size))
+    return WindowSource(looped, max_frames=config.max_frames)
+
+
+def _open_round(name: str, config: SourceConfig, input_size: tuple[int, int]) -> Source:
+    whole = _open_whole(name, config, input_size, None)
+    return WindowSource(whole, config.start, config.end)
+
+
+def _open_whole(
+    name: str, config: SourceConfig, input_size: tuple[int, int], max_frames: int | None
+) -> Source:
     if config.uri.startswith(SYNTH_SCHEME):
-        return _open_synth(name, config, input_size)
+        return _open_synth(name, config, input_size, max_frames)
     path = Path(config.uri)
-    if path.is_dir():
-        return _open_drive(name, config, input_size)
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder; check `uri`", "not_found")
-    return VideoSource(path, name, input_size, max_frames=config.max_frames)
+    if is_recording(path):
+        return RecordedSource(path, config.camera or name, name, input_size, max_frames)
+    if path.is_dir():
+        return _open_drive(name, config, input_size, max_frames)
+    return VideoSource(path, name, input_size, max_frames=max_frames)
 
 
-def _open_drive(name: str, config: SourceConfig, input_size: tuple[int, int]) -> Source:
+def _open_drive(
+    name: str, config: SourceConfig, input_size: tuple[int, int], max_frames: int | None
+) -> Source:
     drive = Drive(Path(config.uri))
     recorded = config.camera or name
     rig = drive.camera(recorded)
@@ -36,11 +61,14 @@ def _open_drive(name: str, config: SourceConfig, input_size: tuple[int, int]) ->
         input_size,
         capture_ns=rig.capture_ns,
         capture_uncertainty_ns=CAPTURE_UNCERTAINTY_NS,
-        max_frames=config.max_frames,
+        max_frames=max_frames,
+        intrinsics=drive.intrinsics(recorded),
     )
 
 
-def _open_synth(name: str, config: SourceConfig, input_size: tuple[int, int]) -> Source:
+def _open_synth(
+    name: str, config: SourceConfig, input_size: tuple[int, int], max_frames: int | None
+) -> Source:
     from streamvis.source.synth.source import SynthSource  # the renderer is slow to import
 
-    return SynthSource(name, config, input_size)
+    return SynthSource(name, config.model_copy(update={"max_frames": max_frames}), input_size)

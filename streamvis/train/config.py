@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from streamvis.config.model import ConfigModel, LocalPath
@@ -66,6 +68,12 @@ class TrainConfig(ConfigModel):
     data: list[DataConfig] = Field(min_length=1)
     teacher: LocalPath
     """A YOLOX in ONNX: its dense scores stand in for classes without labels."""
+
+    context: Literal["early", "late"] = "early"
+    """Where the model learns of what lies beyond a tile: late leaves more to be reused."""
+
+    start: LocalPath | None = None
+    """Weights to begin with, as far as they fit; None: random ones."""
 
     view: ViewConfig = ViewConfig()
     loss: LossConfig = LossConfig()

@@ -14,7 +14,7 @@ def export_bundle(network: Network, config: TrainConfig, views: int) -> Manifest
     """Write sv_tiny.safetensors and sv_tiny.json into the run's folder."""
     parts = {"encoder": network.encoder, "head": network.head}
     training = _summary(config, views)
-    return save_bundle(config.out / "sv_tiny.safetensors", parts, network.encoder.arch, training)
+    return save_bundle(config.out / "sv_tiny.safetensors", parts, network.arch, training)
 
 
 def _summary(config: TrainConfig, views: int) -> dict[str, Any]:

@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from streamvis.encode.sv_tiny import SvTinyArch
+from streamvis.encode.weights import load_bundle
 from streamvis.errors import ConfigError, OutputError, WeightsError
 from streamvis.train.batches import Batch, load_batches
 from streamvis.train.config import TrainConfig
@@ -33,7 +35,10 @@ class Trainer:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         self._config = config
-        self._network = Network().to(memory_format=torch.channels_last)
+        self._network = Network(SvTinyArch(context=config.context))
+        if config.start is not None:
+            self._network.start_from(load_bundle(config.start))
+        self._network.to(memory_format=torch.channels_last)
         self._average = MovingAverage(self._network, config.ema_decay)
         self._optimizer = _make_optimizer(self._network, config)
         self.views = 0  # seen so far

@@ -160,3 +160,12 @@ def test_bad_messages_are_errors_of_the_wire() -> None:
 def test_unknown_kinds_are_refused(kinds: list[str]) -> None:
     with pytest.raises(ValueError, match="kinds must be some of det, emb"):
         Inbox(kinds)
+
+
+def test_heartbeats_that_are_asked_for_make_no_gaps_of_their_own() -> None:
+    hb = "sv1/hb/av_4cam/*/"
+    inbox = Inbox(["hb"])
+    for seq in (4, 5, 8):  # joined at 4; 6 and 7 are missing
+        heartbeat = wire.decode(beat({hb: LastSeq(ORIGIN.epoch, seq - 1)}))
+        assert inbox.accept(wire.encode(replace(heartbeat, seq=seq)))
+    assert inbox.gaps == {(ORIGIN.epoch, hb): 2}

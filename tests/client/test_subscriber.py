@@ -10,10 +10,12 @@ import pytest
 from endpoint import WAIT_S, endpoint
 from wire_samples import make_result
 
+from streamvis import wire
 from streamvis.client import (
     AddressError,
     AnyMessage,
     AsyncSubscriber,
+    DetMessage,
     Lagging,
     Subscriber,
 )
@@ -148,3 +150,16 @@ def test_the_subscriber_in_the_docs_runs_in_another_process(tmp_path: Path) -> N
         lines = output.splitlines()
         assert [line for line in lines if "car" in line]
         assert lines[-1] == "stopped; 0 messages missed"
+
+
+def test_raw_gives_the_parts_and_goes_on_after_a_silence(tmp_path: Path) -> None:
+    with endpoint(tmp_path) as opened, opened.publisher() as publisher:
+        subscriber = opened.subscriber(timeout_ms=50)
+        with pytest.raises(TimeoutError):
+            next(subscriber.raw())
+        publisher.send(make_result())
+        subscriber._timeout_ms = WAIT_S * 1000
+        seen, parts = next(subscriber.raw())
+        assert (seen.kind, seen.seq) == ("det", 0)
+        assert isinstance(wire.decode(parts), DetMessage)
+        subscriber.close()

@@ -129,3 +129,20 @@ def test_neighbouring_ids_have_different_colours() -> None:
 def test_the_colour_belongs_to_the_id() -> None:
     assert track_colour(12) == track_colour(12)
     assert track_colour(-1) == (176, 182, 190)
+
+
+def test_colours_given_take_the_place_of_the_ids_colour() -> None:
+    picture = blank()
+    found = see((100, 100, 200, 200))
+    draw_detections(picture, found, CLASSES, [(250, 10, 20)])
+    assert (picture == (250, 10, 20)).all(-1).any()
+    assert not (picture == track_colour(int(found.track_id[0]))).all(-1).any()
+
+
+def test_low_boxes_get_no_text() -> None:
+    plain, bare = blank(), blank()
+    found = see((100, 100, 200, 119))
+    draw_detections(plain, found, CLASSES, min_labelled_px=19)
+    draw_detections(bare, found, CLASSES, min_labelled_px=20)
+    assert painted(bare)[1] > painted(plain)[1]  # the text stands above the box
+    assert painted(bare)[3] == painted(plain)[3]

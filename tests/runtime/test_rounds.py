@@ -85,3 +85,38 @@ def test_closing_frees_a_waiting_camera():
     assert not waiting.is_alive()
     assert inbox.take_round() == [0]
     assert inbox.take_round() == []
+
+
+def test_recorded_batches_are_made_again_whatever_comes_first():
+    rounds: Rounds[str] = Rounds(["a", "b"], "replay", batches=[["a"], ["b", "a"], ["b"]])
+    rounds.put("b", "b0", now_ns=0)
+    assert rounds.due_in_ns(0) is None, "b is not in the first batch"
+    rounds.put("a", "a0", now_ns=0)
+    assert rounds.take() == ["a0"]
+    assert rounds.due_in_ns(0) is None
+    rounds.put("a", "a1", now_ns=0)
+    assert rounds.take() == ["a1", "b0"]
+    rounds.put("b", "b1", now_ns=0)
+    assert rounds.due_in_ns(0) == 0, "without waiting for a"
+    assert rounds.take() == ["b1"]
+
+
+def test_a_batch_does_not_wait_for_a_camera_that_is_over():
+    rounds: Rounds[str] = Rounds(["a", "b"], "replay", batches=[["a", "b"], ["b"], ["a"]])
+    rounds.put("a", "a0", now_ns=0)
+    rounds.close("b")
+    assert rounds.due_in_ns(0) == 0
+    assert rounds.take() == ["a0"]
+    rounds.put("a", "a1", now_ns=0)
+    assert rounds.due_in_ns(0) == 0, "the batch of b alone is left out"
+    assert rounds.take() == ["a1"]
+
+
+def test_after_the_recorded_batches_rounds_are_as_ever():
+    rounds: Rounds[str] = Rounds(["a", "b"], "replay", batches=[["a"]])
+    rounds.put("a", "a0", now_ns=0)
+    assert rounds.take() == ["a0"]
+    rounds.put("a", "a1", now_ns=0)
+    assert rounds.due_in_ns(0) is None
+    rounds.put("b", "b0", now_ns=0)
+    assert rounds.take() == ["a1", "b0"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from streamvis.errors import SourceError
 from streamvis.source import framecode
-from streamvis.source.base import LetterBoxer
+from streamvis.source.base import LetterBoxer, OnUnit
 from streamvis.source.config import SourceConfig
 from streamvis.source.synth.render.gpu import context
 from streamvis.source.synth.scene import SceneConfig, StreetScene
@@ -23,6 +23,7 @@ class SynthSource:
     """One camera of a rendered street. Slower than real time: for tests and for trying things
     out; `streamvis synth` writes the same scene as a drive."""
 
+    on_unit: OnUnit | None = None  # rendered, not coded: there are no units
     lost_source = 0
     lost_decode = 0
 

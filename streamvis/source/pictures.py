@@ -1,0 +1,245 @@
+"""Coded packets -> letter-boxed frames: what files and recordings have in common."""
+
+from __future__ import annotations
+
+import time
+from bisect import insort
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Protocol, TypeAlias
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+
+from streamvis.errors import SourceError
+from streamvis.source.base import LetterBoxer, OnUnit
+from streamvis.types import AccessUnit, CameraInfo, CaptureTime, Frame
+
+Packet: TypeAlias = "av.Packet[Any]"
+NO_TIME = CaptureTime(0, "none", 0)
+
+
+def packet_of(data: bytes) -> Packet:
+    """A packet with the zeros behind it that decoders read. av.Packet(data) has none: what
+    MPEG-4's decoder makes of it is left to chance."""
+    packet: Packet = av.Packet(len(data))
+    packet.update(data)
+    return packet
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A packet on its way to the decoder."""
+
+    packet: Packet  # an empty one is the end: it fetches what the decoder still holds
+    num_missing: int = 0  # frames of the source that are known to be lost before it
+    is_discont: bool = False  # the stream begins anew
+    is_discard: bool = False  # only others need it: its picture does not count as decoded
+    unit: AccessUnit | None = None  # what it was made from, if that is how it came
+
+
+class Packets(Protocol):
+    """Where packets come from, in decode order, and what is known beside them."""
+
+    info: CameraInfo
+    context: av.VideoCodecContext  # decodes them
+    time_base: Fraction  # of their times, seconds
+    first_index: int  # of the source's frame that the first packet holds
+
+    def read(self) -> Coded | None:
+        """The next one; the empty packet at the end, then None, or a SourceError that says why
+        the end comes early."""
+
+    def unit(self, packet: Packet, index: int) -> AccessUnit:
+        """The packet for others: as it came, in the form of AccessUnit."""
+
+    def capture_time(self, index: int, pts: int) -> CaptureTime:
+        """Of the frame with this index."""
+
+    def close(self) -> None: ...
+
+
+class PictureSource:
+    """A Source over packets, decoded straight to the encoder's letter-boxed RGB input.
+
+    swscale converts and scales in one pass, so no full-size RGB picture is ever made.
+    """
+
+    def __init__(
+        self,
+        packets: Packets,
+        camera: str,
+        input_size: tuple[int, int],
+        max_frames: int | None = None,
+    ) -> None:
+        self.info = packets.info
+        self.on_unit: OnUnit | None = None
+        self._packets = packets
+        self._camera = camera
+        self._boxer = LetterBoxer(input_size)
+        self._max_frames = max_frames
+        self._held: Coded | None = None
+        self._reformatter = VideoReformatter()
+        self._decoded: deque[av.VideoFrame] = deque()
+        self._first_time_ns: int | None = None
+        self._last_pts: int | None = None
+        self._last_size: tuple[int, int] | None = None
+        self._order = _FrameOrder(packets.first_index)
+        self._num_units = packets.first_index
+        self._restarts: set[int] = set()  # pts of frames with which the stream begins anew
+        self._discarded: set[int] = set()  # pts of pictures that only others need
+        self._num_unseen = 0  # frames that the source should have had after its end
+
+    @property
+    def lost_source(self) -> int:
+        return self._order.num_missing + self._num_unseen
+
+    @property
+    def lost_decode(self) -> int:
+        return self._order.num_lost
+
+    def grab(self) -> int | None:
+        if self._max_frames is not None and self._order.num_seen >= self._max_frames:
+            return None
+        if self._decoded:
+            return self._media_time_ns(self._decoded[0].pts)
+        coded = self._held = self._held or self._read()
+        if coded is None:
+            self._close_account()
+            return None
+        packet = coded.packet
+        return self._media_time_ns(packet.dts if packet.dts is not None else packet.pts)
+
+    def retrieve(self, t_ingest_ns: int) -> Frame | None:
+        if not self._decoded:
+            coded, self._held = self._held, None
+            assert coded is not None, "grab() comes before retrieve()"
+            self._take(coded)
+        if not self._decoded:
+            return None
+        return self._to_frame(self._decoded.popleft(), t_ingest_ns)
+
+    def close(self) -> None:
+        self._packets.close()
+
+    def _read(self) -> Coded | None:
+        try:
+            return self._packets.read()
+        except SourceError:
+            self._close_account()
+            raise
+
+    def _take(self, coded: Coded) -> None:
+        packet = coded.packet
+        if coded.is_discont:
+            self._restart(packet)
+        if packet.size:
+            self._order.push(packet.pts, packet.dts, coded.num_missing)
+            self._hand_out(coded)
+        if coded.is_discard and packet.pts is not None:
+            self._discarded.add(packet.pts)
+        self._decode(packet)
+
+    def _decode(self, packet: Packet | None) -> None:
+        with suppress(av.FFmpegError):  # what gives no picture stays in the order, and is counted
+            pictures = self._packets.context.decode(packet)
+            self._decoded.extend(p for p in pictures if p.pts not in self._discarded)
+
+    def _restart(self, packet: Packet) -> None:
+        """The pictures that the decoder holds are of the old round."""
+        self._decode(None)
+        self._packets.context.flush_buffers()
+        if packet.pts is not None:
+            self._restarts.add(packet.pts)
+
+    def _hand_out(self, coded: Coded) -> None:
+        if self.on_unit:
+            self.on_unit(coded.unit or self._packets.unit(coded.packet, self._num_units))
+        self._num_units += 1
+
+    def _close_account(self) -> None:
+        """At the end: packets that gave no picture, and frames that never came."""
+        self._order.close()
+        if self.info.num_frames is not None:
+            self._num_unseen = max(0, self.info.num_frames - self._order.num_seen)
+
+    def _media_time_ns(self, timestamp: int | None) -> int:
+        time_ns = round((timestamp or 0) * self._packets.time_base * 1_000_000_000)
+        if self._first_time_ns is None:
+            self._first_time_ns = time_ns
+        return time_ns - self._first_time_ns
+
+    def _to_frame(self, picture: av.VideoFrame, t_ingest_ns: int) -> Frame:
+        letterbox = self._boxer.box(picture.width, picture.height)
+        width, height = letterbox.content_size
+        scaled = self._reformatter.reformat(
+            picture, width=width, height=height, format="rgb24", interpolation="BILINEAR"
+        )
+        image = self._boxer.place(scaled.to_ndarray().astype(np.uint8, copy=False))
+        pts = picture.pts or 0
+        index = self._order.pop(pts)
+        frame = Frame(
+            camera=self._camera,
+            index=index,
+            image=image,
+            letterbox=letterbox,
+            pts=pts,
+            time_base=self._packets.time_base,
+            capture=self._packets.capture_time(index, pts),
+            t_ingest_ns=t_ingest_ns,
+            t_decoded_ns=time.monotonic_ns(),
+            lost_decode=self._order.num_lost,
+            num_skipped=self._packets.first_index,
+            is_discont=self._is_discont(pts, (picture.width, picture.height)),
+            is_corrupt=picture.is_corrupt,
+        )
+        self._last_pts, self._last_size = pts, (picture.width, picture.height)
+        return frame
+
+    def _is_discont(self, pts: int, size: tuple[int, int]) -> bool:
+        went_back = self._last_pts is not None and pts <= self._last_pts
+        return went_back or self._last_size not in (None, size) or pts in self._restarts
+
+
+class _FrameOrder:
+    """Numbers decoded pictures by the packets they come from, so that a picture the decoder
+    swallowed leaves a gap in the numbers and not a shift."""
+
+    def __init__(self, first_index: int = 0) -> None:
+        self.num_seen = first_index  # frames of the source, lost ones included
+        self.num_lost = 0  # by the decoder
+        self.num_missing = 0  # packets that never came
+        # (segment, pts, frames missing before it) of packets without a picture yet
+        self._waiting: list[tuple[int, int, int]] = []
+        self._segment = 0  # times of one segment only grow
+        self._last_dts: int | None = None
+
+    def push(self, pts: int | None, dts: int | None, num_missing: int = 0) -> None:
+        if dts is not None:
+            self._segment += self._last_dts is not None and dts < self._last_dts
+            self._last_dts = dts
+        due = pts if pts is not None else dts or 0
+        insort(self._waiting, (self._segment, due, num_missing))
+
+    def pop(self, pts: int) -> int:
+        """The index of the picture with this pts; those due before it are lost."""
+        place = next((i for i, (_, due, _) in enumerate(self._waiting) if due == pts), 0)
+        self._settle(place + 1)
+        self.num_lost += place
+        self.num_seen += place + 1
+        return self.num_seen - 1
+
+    def close(self) -> None:
+        """No more pictures: what still waits is lost."""
+        self.num_lost += len(self._waiting)
+        self.num_seen += len(self._waiting)
+        self._settle(len(self._waiting))
+
+    def _settle(self, count: int) -> None:
+        missing = sum(gap for _, _, gap in self._waiting[:count])
+        self.num_missing += missing
+        self.num_seen += missing
+        del self._waiting[:count]
