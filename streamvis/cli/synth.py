@@ -69,7 +69,7 @@ def synth(
         raise typer.BadParameter(str(error)) from error
     with _bar() as report:
         if labels:
-            write_pictures(out, frames, seed, (width, height), report)
+            write_pictures(out, frames, seed, (width, height), report, replace=force)
         else:
             scene = StreetScene(config)
             write_drive(

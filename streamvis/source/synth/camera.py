@@ -6,6 +6,7 @@ World: x along the street, y to its left, z up, metres. Optical frame: x right, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,8 @@ class Mount:
 
 
 MAX_CAMERAS = 6
+LENS_STEPS = 6
+MAX_STRETCH = 2.0  # of a barrel lens: what is drawn has no more pixels than the picture
 
 RIG = {
     "front": Mount((1.2, 0.0, 1.75), 0.0, -1.5, 66.0, 12_000_000),
@@ -57,7 +60,7 @@ class Camera:
     focal_px: float
     width: int
     height: int
-    lens: tuple[float, float] = (0.0, 0.0)  # radial distortion k1, k2 (Brown)
+    lens: tuple[float, float] = (0.0, 0.0)  # radial distortion k1, k2 (Brown 1966)
 
     @staticmethod
     def on_rig(mount: Mount, pose: RigPose, width: int, height: int) -> Camera:
@@ -76,9 +79,41 @@ class Camera:
 
     @property
     def half_view(self) -> tuple[float, float]:
-        """Tangents of half the field of view, across and down."""
+        """The picture's right and lower edge over the focal length, as the lens shows them."""
         cx, cy = self.centre_px
         return cx / self.focal_px, cy / self.focal_px
+
+    @cached_property
+    def half_drawn(self) -> tuple[float, float]:
+        """Tangents of half the field of view, across and down: what a barrel lens pulls in, too."""
+        wide, high = self.half_view
+        edge = np.array([(wide, high), (wide, 0.0), (0.0, high)])
+        x, y = np.maximum(self.straightened(edge), edge).max(0)
+        return float(x), float(y)
+
+    @property
+    def lens_folds(self) -> bool:
+        """Whether two rays meet in one pixel, or the corners need more than twice the tangent."""
+        (k1, k2), edge = self.lens, float(np.hypot(*self.half_view))
+        reach = np.linspace(0, MAX_STRETCH * edge, 200)
+        lands = reach + k1 * reach**3 + k2 * reach**5
+        inside = int(np.argmax(lands >= edge))
+        return bool(lands.max() < edge or (np.diff(lands[: inside + 1]) <= 0).any())
+
+    def straightened(self, bent: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Tangents [..., 2] of the rays that the lens sends to `bent`, in focal lengths."""
+        k1, k2 = self.lens
+        wanted = np.maximum(np.linalg.norm(bent, axis=-1, keepdims=True), 1e-9)
+        r = wanted.copy()
+        for _ in range(LENS_STEPS):  # Newton's; film.frag does the same
+            r2 = r * r
+            r -= (r * (1 + k1 * r2 + k2 * r2**2) - wanted) / (1 + 3 * k1 * r2 + 5 * k2 * r2**2)
+        return np.asarray(bent * (r / wanted), np.float64)
+
+    def bent(self, straight: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Where the lens sends rays of tangents [..., 2], in focal lengths."""
+        r2 = (straight**2).sum(-1, keepdims=True)
+        return np.asarray(straight * (1 + self.lens[0] * r2 + self.lens[1] * r2**2), np.float64)
 
     def moved(self, step: NDArray[np.float64], yaw: float) -> Camera:
         """Shifted by `step` metres and turned left by `yaw` radians."""
@@ -89,7 +124,7 @@ class Camera:
     def world_to_clip(self, near_m: float, far_m: float) -> NDArray[np.float64]:
         """[4, 4] in OpenGL's form: clip x right, y up, all from -w to w."""
         right, down, forward = self.rotation.T
-        wide, high = self.half_view
+        wide, high = self.half_drawn
         a = (far_m + near_m) / (far_m - near_m)
         b = -2 * far_m * near_m / (far_m - near_m)
         matrix = np.zeros((4, 4))
@@ -106,30 +141,28 @@ class Camera:
         """[N] whether a ball around a world point [N, 3] reaches into the view."""
         x, y, z = np.moveaxis(self.to_optical(centre), -1, 0)
         seen = z > -np.asarray(radius)
-        for side, half in zip((x, y), self.centre_px, strict=True):
-            tan = half / self.focal_px
+        for side, tan in zip((x, y), self.half_drawn, strict=True):
             seen &= np.abs(side) - z * tan < radius * np.hypot(1, tan)
         return np.asarray(seen)
 
-    def bend(self, image: NDArray[Any]) -> NDArray[Any]:
-        """A map of labels as the lens shows it."""
+    def bend(self, drawn: NDArray[Any]) -> NDArray[Any]:
+        """A map of labels [H, W], drawn straight, as the lens shows it."""
         if not any(self.lens):
-            return image
+            return drawn
+        at = self.tangents() / self.half_drawn  # -1 to 1
+        column, row = np.floor(np.moveaxis((at + 1) * self.centre_px, -1, 0)).astype(int)
+        return np.asarray(drawn[row.clip(0, self.height - 1), column.clip(0, self.width - 1)])
+
+    def tangents(self) -> NDArray[np.float64]:
+        """[H, W, 2] of each pixel's ray: right and down, per metre ahead."""
         x, y = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
-        bent = (np.stack([x, y], -1) - self.centre_px) / self.focal_px
-        straight = bent.copy()
-        for _ in range(4):
-            r2 = (straight**2).sum(-1, keepdims=True)
-            straight = bent / (1 + self.lens[0] * r2 + self.lens[1] * r2**2)
-        column, row = np.floor(
-            np.moveaxis(straight * self.focal_px + self.centre_px, -1, 0)
-        ).astype(int)
-        return np.asarray(image[row.clip(0, self.height - 1), column.clip(0, self.width - 1)])
+        seen = (np.stack([x, y], -1) - self.centre_px) / self.focal_px
+        return self.straightened(seen) if any(self.lens) else seen
 
     def project(self, optical: NDArray[np.floating]) -> NDArray[np.float64]:
         """Optical points [..., 3] in front of the camera -> pixels [..., 2]."""
         tangent = optical[..., :2] / optical[..., 2:]
-        return np.asarray(tangent * self.focal_px + np.array(self.centre_px), np.float64)
+        return np.asarray(self.bent(tangent) * self.focal_px + self.centre_px, np.float64)
 
 
 def look_rotation(yaw: float, pitch: float) -> NDArray[np.float64]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,9 +12,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from streamvis.errors import OutputError
 from streamvis.source import framecode
 from streamvis.source.synth.extras import write_extras
+from streamvis.source.synth.folder import whole_folder
 from streamvis.source.synth.labels import CocoLabels
 from streamvis.source.synth.scene import StreetScene
 
@@ -38,34 +36,8 @@ def write_drive(
 
     `extras` are some of extras.EXTRAS: one PNG a frame beside the videos.
     """
-    _check_target(folder, replace)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write in {folder.parent}: {error.strerror}") from error
-    try:
+    with whole_folder(folder, replace, "rig.json") as work:
         _write_files(scene, work, progress, frame_code, crf, extras)
-        work.chmod(0o755)  # mkdtemp keeps others out
-        if replace and folder.exists():
-            shutil.rmtree(folder)
-        work.rename(folder)
-    except OSError as error:  # PyAV's errors are OSErrors too
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"could not write the drive {folder}: {reason}; nothing was left behind"
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _check_target(folder: Path, replace: bool) -> None:
-    if not folder.exists():
-        return
-    if not replace:
-        raise OutputError(f"{folder} exists already; choose another folder or pass --force")
-    if not (folder / "rig.json").is_file():
-        raise OutputError(f"{folder} is not a drive folder, so it is not replaced; choose another")
 
 
 def _write_files(

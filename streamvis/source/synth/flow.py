@@ -13,7 +13,7 @@ from streamvis.source.synth.world.actors import Body
 def flow_to_next(
     scene: StreetScene, frame: RenderedFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(px right and down [H, W, 2], valid [H, W]) for cameras without lens distortion.
+    """(px right and down [H, W, 2], valid [H, W]) of one camera.
 
     Bodies move as rigid things: limbs and wheels have their body's flow. Valid says that the point
     lies before the camera and inside the next picture; whether it is hidden there is not asked.
@@ -22,15 +22,15 @@ def flow_to_next(
     height, width = frame.ids.shape
     x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
     pixel = np.stack([x, y], -1)
-    ray = np.concatenate(
-        [(pixel - before.centre_px) / before.focal_px, np.ones((height, width, 1))], -1
-    )
+    ray = np.concatenate([before.tangents(), np.ones((height, width, 1))], -1)
     point = before.position + (ray * frame.depth[..., None]) @ before.rotation.T
     point = _moved(scene, frame, point)
     optical = after.to_optical(point)
-    depth = np.maximum(optical[..., 2:], 1e-3)
-    landed = optical[..., :2] / depth * after.focal_px + after.centre_px
+    optical[..., 2] = np.maximum(optical[..., 2], 1e-3)
+    landed = after.project(optical)
     is_inside = ((landed >= 0) & (landed < (width, height))).all(-1)
+    # Far outside the view a lens's polynomial turns back and would land inside.
+    is_inside &= (np.abs(optical[..., :2]) <= optical[..., 2:] * after.half_drawn).all(-1)
     valid = (frame.depth < SKY_M) & (optical[..., 2] > 0.1) & is_inside
     return (landed - pixel).astype(np.float32), valid
 

@@ -69,6 +69,13 @@ class SceneConfig:
             raise ValueError(f"a scene lasts at most {MAX_SECONDS} s, got {self.duration_s:g} s")
         if len(set(self.cameras)) != len(self.cameras):
             raise ValueError(f"a camera is named twice in {list(self.cameras)}")
+        for name in self.cameras:
+            view = Camera.on_rig(self.rig[name], RigPose(0, 0, 0), self.width, self.height)
+            if view.lens_folds:
+                raise ValueError(
+                    f"camera {name!r}: the lens {list(view.lens)} bends this wide a view too much; "
+                    "take smaller numbers or a smaller hfov_deg"
+                )
 
     @property
     def duration_s(self) -> float:

@@ -18,14 +18,18 @@ float hash(vec2 at) {
     return fract((p.x + p.y) * p.z);
 }
 
-// Where the straight ray of a distorted pixel lies in what was drawn: a few fixed-point steps.
+// Where the straight ray of a distorted pixel lies in what was drawn: Newton's steps.
 vec2 drawn(vec2 at, float scale) {
     vec2 bent = (2.0 * at - 1.0) * half_view * scale, straight = bent;
-    if (lens != vec2(0.0))
-        for (int k = 0; k < 4; k++) {
-            float r2 = dot(straight, straight);
-            straight = bent / (1.0 + lens.x * r2 + lens.y * r2 * r2);
+    if (lens != vec2(0.0)) {
+        float wanted = max(length(bent), 1e-6), r = wanted;
+        for (int k = 0; k < 6; k++) {
+            float r2 = r * r;
+            r -= (r * (1.0 + lens.x * r2 + lens.y * r2 * r2) - wanted)
+               / (1.0 + 3.0 * lens.x * r2 + 5.0 * lens.y * r2 * r2);
         }
+        straight = bent * r / wanted;
+    }
     return 0.5 + 0.5 * straight / half_drawn;
 }
 

@@ -196,7 +196,6 @@ class Renderer:
         self._sum.filter = gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR
         self._developed.use()
         gl.enable_only(gl.NOTHING)
-        half = shot.camera.half_view
         seed = np.random.default_rng(shot.seed).random(2) * 50
         self._film.draw(
             {"light_map": self._sum},
@@ -206,8 +205,8 @@ class Renderer:
                 "glare": film.glare + self._light.glare, "vignette": film.vignette,
                 "grain": film.grain * self._light.grain, "rain": self._light.rain,
                 "fringe": film.fringe, "saturation": film.saturation, "balance": film.balance,
-                "seed": tuple(seed), "lens": shot.camera.lens, "half_view": half,
-                "half_drawn": half,
+                "seed": tuple(seed), "lens": shot.camera.lens,
+                "half_view": shot.camera.half_view, "half_drawn": shot.camera.half_drawn,
             },
         )  # fmt: skip
         width, height = self._size
@@ -297,7 +296,7 @@ class _Sample:
         matrix = camera.world_to_clip(NEAR_M, FAR_M)
         shift = np.eye(4)
         shift[0, 3], shift[1, 3] = jitter
-        x, y = camera.half_view
+        x, y = camera.half_drawn
         right, down, forward = camera.rotation.T
         return _Sample(
             camera,
