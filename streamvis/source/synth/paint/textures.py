@@ -74,9 +74,9 @@ def asphalt(rng: Rng) -> NDArray[np.uint8]:
     image = flat((83, 83, 84))
     image *= 1 + 0.05 * value_noise(rng, N, N, 4)[..., None]
     stones = cv2.GaussianBlur(rng.standard_normal((N, N)).astype(np.float32), (0, 0), 1.1)
-    image *= 1 + 0.42 * stones[..., None]
+    image *= 1 + 0.28 * stones[..., None]
     light = (cv2.GaussianBlur(rng.random((N, N)).astype(np.float32), (0, 0), 0.8) > 0.66)[..., None]
-    return finish(image * (1 + 0.35 * light) * _grain(rng, 0.05))
+    return finish(image * (1 + 0.18 * light) * _grain(rng, 0.03))
 
 
 def paving(rng: Rng) -> NDArray[np.uint8]:
@@ -123,11 +123,11 @@ def _bricks(
 
 
 def brick(rng: Rng) -> NDArray[np.uint8]:
-    return _bricks(rng, (226, 214, 206), 0.08, 214)
+    return _bricks(rng, (226, 214, 206), 0.05, 214)
 
 
 def old_brick(rng: Rng) -> NDArray[np.uint8]:
-    return _bricks(rng, (222, 206, 196), 0.15, 160)
+    return _bricks(rng, (222, 206, 196), 0.08, 186)
 
 
 def stucco(rng: Rng) -> NDArray[np.uint8]:
@@ -145,12 +145,12 @@ def stone(rng: Rng) -> NDArray[np.uint8]:
     y, x = np.mgrid[:N, :N]
     row = y * rows // N
     shifted = x * cols / N + 0.5 * (row % 2)
-    image *= rng.normal(1, 0.05, (rows, cols, 1))[row, shifted.astype(int) % cols].astype(
+    image *= rng.normal(1, 0.025, (rows, cols, 1))[row, shifted.astype(int) % cols].astype(
         np.float32
     )
-    image *= 1 + 0.08 * value_noise(rng, N, N, 8, 6)[..., None]
+    image *= 1 + 0.04 * value_noise(rng, N, N, 8, 6)[..., None]
     joint = ((y * rows / N) % 1 < 0.035) | (shifted % 1 < 0.018)
-    image[joint] *= 0.66
+    image[joint] *= 0.82
     return finish(image * _grain(rng, 0.04))
 
 

@@ -9,6 +9,8 @@ uniform vec2 lens;        // radial distortion k1, k2
 uniform vec2 half_view;   // tangent of half the field of view, of the picture
 uniform vec2 half_drawn;  // of what was drawn: a little more
 
+const float LENS_BLUR = 0.42;  // d in px: contrast 0.16 at the Nyquist frequency
+
 in vec2 screen;
 out vec4 out_colour;
 
@@ -46,12 +48,20 @@ vec3 curve(vec3 x) {  // a fit of the ACES film curve (Narkowicz 2015)
     return clamp(x * (2.51 * x + 0.03) / (x * (2.43 * x + 0.59) + 0.14), 0.0, 1.0);
 }
 
+// No lens and no Bayer mosaic resolves single pixels: four taps weigh (d/2, 1-d, d/2) each way.
+vec3 lens_blurred(vec2 at) {
+    vec2 d = LENS_BLUR / vec2(textureSize(light_map, 0));
+    return 0.25 * (textureLod(light_map, at + d, 0.0).rgb + textureLod(light_map, at - d, 0.0).rgb
+                 + textureLod(light_map, at + vec2(d.x, -d.y), 0.0).rgb
+                 + textureLod(light_map, at + vec2(-d.x, d.y), 0.0).rgb);
+}
+
 void main() {
     vec2 to = drawn(screen, 1.0);
-    vec3 light = textureLod(light_map, to, 0.0).rgb;
+    vec3 light = lens_blurred(to);
     if (fringe > 0.0) {
-        light.r = textureLod(light_map, drawn(screen, 1.0 + fringe), 0.0).r;
-        light.b = textureLod(light_map, drawn(screen, 1.0 - fringe), 0.0).b;
+        light.r = lens_blurred(drawn(screen, 1.0 + fringe)).r;
+        light.b = lens_blurred(drawn(screen, 1.0 - fringe)).b;
     }
     vec3 wide = textureLod(light_map, to, 3.5).rgb * 0.5 + textureLod(light_map, to, 5.0).rgb * 0.35
               + textureLod(light_map, to, 6.2).rgb * 0.15;

@@ -20,24 +20,20 @@ layout(location = 1) out vec4 out_normal;  // xyz, glow
 layout(location = 2) out vec2 out_ids;     // track id + trait / 8, depth m
 
 // Kinds of mesh.py.
-const int CUTOUT = 1, MARK = 4, WINDOW = 5, PAVING = 6;
+const int MARK = 4, WINDOW = 5, PAVING = 6;
 const float LEAF = 1.0, WET = 2.0, MIRROR = 3.0;  // traits
 
 vec3 linear(vec3 srgb) { return srgb * srgb; }
 
-// One of FRONT, VEHICLE and GROUND is defined: software renderers run every branch of a shader.
+// One of FRONT, LEAVES, VEHICLE and GROUND is defined: software renderers run every branch of a
+// shader, and one that may discard draws what is hidden too.
 
 #ifdef FRONT
 void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 normal, inout float trait) {
     int kind = int(v_material.y + 0.5);
     vec4 texel = texture(textures, vec3(v_uv, v_material.x), -0.3);
     vec3 colour = linear(texel.rgb);
-    if (kind == CUTOUT) {
-        if (texel.a < 0.5) discard;
-        albedo *= colour;
-        normal = normalize(v_normal);  // shaded as one round body
-        trait = LEAF;
-    } else if (kind == WINDOW) {  // the colour's red is the room's number
+    if (kind == WINDOW) {  // the colour's red is the room's number
         float room = v_colour.r;
         albedo = colour;
         gloss = 0.9 * (1.0 - texel.a);
@@ -51,6 +47,16 @@ void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 
     } else {
         albedo *= colour;
     }
+}
+#endif
+
+#ifdef LEAVES
+void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 normal, inout float trait) {
+    vec4 texel = texture(textures, vec3(v_uv, v_material.x), -0.3);
+    if (texel.a < 0.5) discard;
+    albedo *= linear(texel.rgb);
+    normal = normalize(v_normal);  // shaded as one round body
+    trait = LEAF;
 }
 #endif
 
@@ -84,7 +90,7 @@ void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 
         float cover = smoothstep(0.10, 0.34, 0.45 * fine.g + 0.25 * fine.b + 0.5 * speck);
         base = mix(base, albedo * (0.75 + 0.5 * stain.g), 0.92 * cover);
     } else {
-        base *= albedo * (0.88 + 0.24 * stain.g) * (0.86 + 0.28 * fine.b);
+        base *= albedo * (0.90 + 0.20 * stain.g) * (0.90 + 0.20 * fine.b);
     }
     albedo = base;
     if (wet > 0.0) {
