@@ -27,7 +27,6 @@ SKY_M = 10_000.0  # depth of a pixel that shows nothing
 REACH_M = 46.0  # half the side of the fine shadow map
 FAR_REACH_M = 220.0
 SHADOW_PX, SKY_SHADOW_PX = 2048, 768
-SHADOW_CELL_M, FAR_CELL_M = 8.0, 60.0  # still shadows are thrown once for each such square
 MAX_LAMPS = 28
 _FAMILIES = {  # variants of geometry.frag
     "FRONT": (Kind.PLAIN, Kind.WINDOW),
@@ -96,8 +95,9 @@ class Renderer:
         self._lighting, self._film = Quad("light.frag"), Quad("film.frag")
         self._textures = _texture_array(textures)
         self._sky = _sky_texture(light)
-        self._near, self._far = _Shadows(SHADOW_PX), _Shadows(SHADOW_PX)
-        self._above = _Shadows(SKY_SHADOW_PX)
+        self._near, self._far = _ShadowMap(SHADOW_PX), _ShadowMap(SHADOW_PX)
+        self._above = _ShadowMap(SKY_SHADOW_PX)
+        self._far_centre: tuple[float, float] | None = None
         self._albedo, self._normal = gl.texture(size, 4), gl.texture(size, 4, dtype="f2")
         self._ids = gl.texture(size, 2, dtype="f4")
         for texture in (self._albedo, self._normal, self._ids):
@@ -113,7 +113,7 @@ class Renderer:
         gl = context()
         eye = shot.camera.position
         groups = [p for g in (*self._still, *shot.groups) for p in g.by_distance(eye)]
-        self._shadows(shot)
+        self._shadows(shot, groups)
         self._summed.use()
         gl.clear(0, 0, 0, 0)
         ids = depth = None
@@ -176,12 +176,12 @@ class Renderer:
         self._lighting.draw(
             {
                 "albedo_map": self._albedo, "normal_map": self._normal, "ids_map": self._ids,
-                "sky_map": self._sky, "near_shadow": self._near.all.texture,
-                "far_shadow": self._far.all.texture, "sky_shadow": self._above.all.texture,
+                "sky_map": self._sky, "near_shadow": self._near.texture,
+                "far_shadow": self._far.texture, "sky_shadow": self._above.texture,
             },
             {
-                "world_to_near": self._near.all.matrix, "world_to_far": self._far.all.matrix,
-                "world_to_above": self._above.all.matrix, "world_to_clip": sample.world_to_clip,
+                "world_to_near": self._near.matrix, "world_to_far": self._far.matrix,
+                "world_to_above": self._above.matrix, "world_to_clip": sample.world_to_clip,
                 "eye": tuple(sample.camera.position), "right": tuple(right), "up": tuple(up),
                 "forward": tuple(forward), "jitter": sample.jitter,
                 "size_px": (float(self._size[0]), float(self._size[1])), "turn": sample.turn,
@@ -215,37 +215,31 @@ class Renderer:
         data = np.frombuffer(self._developed.read(components=3, alignment=1), np.uint8)
         return data.reshape(height, width, 3)[::-1].copy()
 
-    def _shadows(self, shot: Shot) -> None:
-        """Still things throw theirs anew only when the camera has left the map's cell."""
+    def _shadows(self, shot: Shot, groups: Sequence[Group]) -> None:
         camera = shot.camera
         ahead = camera.position + camera.rotation[:, 2] * (0.5 * REACH_M)
-        at = _snapped(ahead, SHADOW_CELL_M)
-        self._cast(self._above, shot.groups, np.array([0.0, 0.0, 1.0]), at, REACH_M, 60.0)
+        at = np.array([ahead[0], ahead[1], 0.0])
+        self._cast(self._above, groups, np.array([0.0, 0.0, 1.0]), at, REACH_M, 60.0)
         if self._light.sun[1] <= 0.02:
             return
-        self._cast(self._near, shot.groups, self._light.to_sun, at, REACH_M, 130.0)
-        far = _snapped(ahead, FAR_CELL_M)
-        self._cast(self._far, (), self._light.to_sun, far, FAR_REACH_M, 300.0)
+        self._cast(self._near, groups, self._light.to_sun, at, REACH_M, 130.0)
+        far = tuple(np.round(at[:2] / 60.0) * 60.0)
+        if far != self._far_centre:
+            self._far_centre = far
+            middle = np.array([*far, 0.0])
+            self._cast(self._far, self._still, self._light.to_sun, middle, FAR_REACH_M, 300.0)
 
     def _cast(
-        self, shadows: _Shadows, moving: Sequence[Group], towards: NDArray[np.float64],
+        self, shadow: _ShadowMap, groups: Sequence[Group], towards: NDArray[np.float64],
         centre: NDArray[np.float64], reach_m: float, depth_m: float,
     ) -> None:  # fmt: skip
         gl = context()
+        shadow.aim(towards, centre, reach_m, depth_m)
+        shadow.frame.use()
         gl.enable_only(gl.DEPTH_TEST)
-        if shadows.centre != tuple(centre):
-            shadows.centre = (centre[0], centre[1], centre[2])
-            shadows.all.aim(towards, centre, reach_m, depth_m)
-            shadows.still.clear(depth=1.0)
-            still = [p for g in self._still for p in g.by_distance(centre)]
-            self._throw(shadows, shadows.still, still)
-        gl.copy_framebuffer(shadows.all.frame, shadows.still)
-        self._throw(shadows, shadows.all.frame, moving)
-
-    def _throw(self, shadows: _Shadows, frame: Any, groups: Sequence[Group]) -> None:
-        frame.use()
-        held = [g[shadows.all.may_hold(g)] for g in groups if g.mesh.casts]
-        self._draw_depth(held, {"world_to_clip": shadows.all.matrix})
+        shadow.frame.clear(depth=1.0)
+        held = [g[shadow.may_hold(g)] for g in groups if g.mesh.casts]
+        self._draw_depth(held, {"world_to_clip": shadow.matrix})
 
     def _whole_px(
         self, camera: Camera, groups: Sequence[Group], wanted: NDArray[np.int32]
@@ -352,20 +346,6 @@ class _ShadowMap:
     def may_hold(self, found: Group) -> NDArray[np.bool_]:
         at = found.centre @ self.matrix[:2, :3].T + self.matrix[:2, 3]
         return np.asarray((np.abs(at) < 1 + found.radius[:, None] * self._margin).all(1))
-
-
-class _Shadows:
-    """A shadow map, and beside it what the still things alone throw."""
-
-    def __init__(self, side_px: int) -> None:
-        gl = context()
-        self.all = _ShadowMap(side_px)
-        self.still = gl.framebuffer(depth_attachment=gl.depth_texture((side_px, side_px)))
-        self.centre: tuple[float, float, float] | None = None  # of what `still` holds
-
-
-def _snapped(at: NDArray[np.float64], cell_m: float) -> NDArray[np.float64]:
-    return np.array([*(np.round(at[:2] / cell_m) * cell_m), 0.0])
 
 
 def _near_first(groups: Sequence[Group], eye: NDArray[np.float64]) -> list[Group]:
