@@ -74,9 +74,9 @@ def asphalt(rng: Rng) -> NDArray[np.uint8]:
     image = flat((83, 83, 84))
     image *= 1 + 0.05 * value_noise(rng, N, N, 4)[..., None]
     stones = cv2.GaussianBlur(rng.standard_normal((N, N)).astype(np.float32), (0, 0), 1.1)
-    image *= 1 + 0.28 * stones[..., None]
+    image *= 1 + 0.14 * stones[..., None]
     light = (cv2.GaussianBlur(rng.random((N, N)).astype(np.float32), (0, 0), 0.8) > 0.66)[..., None]
-    return finish(image * (1 + 0.18 * light) * _grain(rng, 0.03))
+    return finish(image * (1 + 0.10 * light) * _grain(rng, 0.03))
 
 
 def paving(rng: Rng) -> NDArray[np.uint8]:

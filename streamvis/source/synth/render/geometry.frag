@@ -90,7 +90,7 @@ void surface(inout vec3 albedo, inout float gloss, inout float glow, inout vec3 
         float cover = smoothstep(0.10, 0.34, 0.45 * fine.g + 0.25 * fine.b + 0.5 * speck);
         base = mix(base, albedo * (0.75 + 0.5 * stain.g), 0.92 * cover);
     } else {
-        base *= albedo * (0.90 + 0.20 * stain.g) * (0.90 + 0.20 * fine.b);
+        base *= albedo * (0.92 + 0.16 * stain.g) * (0.96 + 0.08 * fine.b);
     }
     albedo = base;
     if (wet > 0.0) {
