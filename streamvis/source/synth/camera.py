@@ -5,8 +5,10 @@ World: x along the street, y to its left, z up, metres. Optical frame: x right, 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,13 @@ class Mount:
 
 
 MAX_CAMERAS = 6
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_MOUNT_KEYS = {
+    "offset_m": 3, "yaw_deg": 1, "pitch_deg": 1, "hfov_deg": 1, "delay_ns": 1, "lens": 2
+}  # how many numbers each has  # fmt: skip
+_MOUNT_DEFAULTS: dict[str, Any] = {
+    "yaw_deg": 0, "pitch_deg": 0, "delay_ns": 0, "lens": [0, 0]
+}  # fmt: skip
 LENS_STEPS = 6
 MAX_STRETCH = 2.0  # of a barrel lens: what is drawn has no more pixels than the picture
 
@@ -198,19 +207,36 @@ def read_rig(content: Any) -> dict[str, Mount]:
     """
     if not isinstance(content, dict) or not 1 <= len(content) <= MAX_CAMERAS:
         raise ValueError(f"a rig is an object of 1 to {MAX_CAMERAS} cameras by name")
-    return {str(name): _read_mount(str(name), entry) for name, entry in content.items()}
+    return {name: _read_mount(name, entry) for name, entry in content.items()}
 
 
 def _read_mount(name: str, entry: Any) -> Mount:
-    try:
-        forward, left, up = map(float, entry["offset_m"])
-        k1, k2 = map(float, entry.get("lens", (0.0, 0.0)))
-        mount = Mount(
-            (forward, left, up), float(entry.get("yaw_deg", 0)), float(entry.get("pitch_deg", 0)),
-            float(entry["hfov_deg"]), int(entry.get("delay_ns", 0)), (k1, k2),
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"camera {name!r} of the rig: {type(error).__name__} {error}") from None
-    if not 5 <= mount.hfov_deg <= 130:
-        raise ValueError(f"camera {name!r} of the rig: hfov_deg must be from 5 to 130")
-    return mount
+    where = f"camera {name!r} of the rig"
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{where}: a name has letters, digits, - and _ only: it names a file")
+    if not isinstance(entry, dict) or not {"offset_m", "hfov_deg"} <= entry.keys():
+        raise ValueError(f"{where} must be an object with offset_m and hfov_deg")
+    if unknown := sorted(entry.keys() - _MOUNT_KEYS):
+        raise ValueError(f"{where} has no {unknown[0]!r}; it has {', '.join(_MOUNT_KEYS)}")
+    values = {**_MOUNT_DEFAULTS, **entry}
+    numbers = {key: _finite(f"{where}: {key}", values[key], n) for key, n in _MOUNT_KEYS.items()}
+    forward, left, up = numbers["offset_m"]
+    yaw, pitch, hfov, delay = (
+        numbers[key][0] for key in ("yaw_deg", "pitch_deg", "hfov_deg", "delay_ns")
+    )
+    k1, k2 = numbers["lens"]
+    if not 5 <= hfov <= 130:
+        raise ValueError(f"{where}: hfov_deg must be from 5 to 130, got {hfov:g}")
+    if up <= 0:
+        raise ValueError(f"{where}: offset_m is [forward, left, up], and up must be above 0")
+    return Mount((forward, left, up), yaw, pitch, hfov, int(delay), (k1, k2))
+
+
+def _finite(what: str, value: Any, count: int) -> list[float]:
+    """`count` numbers; one may stand without brackets."""
+    given = [value] if count == 1 else value
+    is_list = isinstance(given, list) and len(given) == count
+    if not is_list or not all(type(v) in (int, float) and isfinite(v) for v in given):
+        kind = "a number" if count == 1 else f"{count} numbers"
+        raise ValueError(f"{what} must be {kind}, got {value!r}")
+    return [float(v) for v in given]
