@@ -59,7 +59,7 @@ def synth(
     """Render a street drive with true labels: rig.json, labels.json and one H.264 file a camera.
 
     With --labels coco: single pictures for training, whose towns, weather, cameras and lenses are
-    drawn at random. FOLDER appears when all of it is there: Ctrl-C leaves nothing behind (exit 130).
+    drawn at random. FOLDER appears when all of it is there; Ctrl-C leaves nothing (exit 130).
     """
     try:
         _check_labels(labels, frames)
