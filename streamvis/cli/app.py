@@ -26,7 +26,7 @@ EXIT_CODES = (
     "Exit codes: 0 done, or stopped by Ctrl-C or SIGTERM; 1 our own bug; 2 usage or config; "
     "3 a camera (the others, if any, went on); 4 weights; 5 an address; 6 an output file; "
     "7 Ray, or a worker; 8 a message; 9 lagging; 10 regress or --check found a difference; "
-    "130 stopped by a second Ctrl-C before it was clean."
+    "130 stopped by a second Ctrl-C before it was clean (synth: by the first)."
 )
 
 app = typer.Typer(

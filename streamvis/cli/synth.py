@@ -1,50 +1,139 @@
-"""`streamvis synth`: render a drive."""
+"""`streamvis synth`: render a drive, or pictures for training."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from streamvis.cli.main import INTERRUPTED
+from streamvis.cli.stop import stop_signals
 from streamvis.source import framecode
-from streamvis.source.synth.camera import RIG
+from streamvis.source.synth.camera import Mount, read_rig
+from streamvis.source.synth.drive import Progress as Report
 from streamvis.source.synth.drive import write_drive
-from streamvis.source.synth.scene import SceneConfig, StreetScene
+from streamvis.source.synth.extras import EXTRAS
+from streamvis.source.synth.render.renderer import Film
+from streamvis.source.synth.scene import MAX_SECONDS, SceneConfig, StreetScene
+from streamvis.source.synth.training import write_pictures
 from streamvis.source.synth.uri import parse_size
+
+PICTURES = 100  # of --labels, if nobody says how many
 
 
 def synth(
-    out: Annotated[Path, typer.Argument(help="The drive folder to make.")],
-    seed: Annotated[int, typer.Option(min=0, help="Another seed is another street.")] = 1,
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another town.")] = 1,
     seconds: Annotated[float, typer.Option(help="Length of the drive.")] = 6.0,
-    fps: Annotated[int, typer.Option(help="Frames a second.")] = 15,
+    fps: Annotated[int, typer.Option(min=1, max=120, help="Frames a second.")] = 15,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels.")] = "960x540",
-    cameras: Annotated[str, typer.Option(help="Names, with commas.")] = ",".join(RIG),
+    weather: Annotated[
+        str, typer.Option(help="day, overcast, low_sun, dusk, night, rain.")
+    ] = "day",
+    site: Annotated[
+        str, typer.Option(help="drive, or a fixed camera: gantry, corner, car_park.")
+    ] = "drive",
+    rig: Annotated[
+        Path | None, typer.Option(metavar="FILE.json", help="Cameras: a JSON of mounts.")
+    ] = None,
+    cameras: Annotated[str, typer.Option(help="Names, with commas; all if empty.")] = "",
+    samples: Annotated[
+        int, typer.Option(min=1, max=64, help="Pictures averaged into each: smoother, slower.")
+    ] = 2,
+    extras: Annotated[str, typer.Option(help="PNGs beside the videos: masks,depth,flow.")] = "",
     frame_code: Annotated[bool, typer.Option(help="Write the frame number in a corner.")] = True,
-    smooth: Annotated[bool, typer.Option(help="Smooth edges; four times slower.")] = False,
-    force: Annotated[bool, typer.Option(help="Replace OUT if it exists.")] = False,
+    crf: Annotated[
+        int, typer.Option(min=0, max=51, help="Of H.264: smaller is better, larger.")
+    ] = 27,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="With --labels: how many pictures (100).")
+    ] = None,
+    labels: Annotated[str, typer.Option(help="coco: single random pictures for training.")] = "",
+    force: Annotated[bool, typer.Option(help="Replace FOLDER if it exists.")] = False,
 ) -> None:
-    """Render a street drive with true labels: rig.json, labels.json and one H.264 file a camera."""
+    """Render a street drive with true labels: rig.json, labels.json and one H.264 file a camera.
+
+    With --labels coco: single pictures for training, whose towns, weather, cameras and lenses are
+    drawn at random. FOLDER appears when all of it is there; Ctrl-C leaves nothing (exit 130).
+    """
     try:
-        width, height = parse_size(size)
+        _check_labels(labels, frames)
         config = SceneConfig(
-            seed, round(seconds * fps), fps, width, height,
-            tuple(cameras.split(",")), 2 if smooth else 1,
+            seed, _num_frames(seconds, fps), fps, *parse_size(size), _names(cameras), weather,
+            site, _rig(rig), Film(samples=samples),
         )  # fmt: skip
-        if frame_code and width < framecode.MIN_WIDTH:
-            raise ValueError(f"a frame code needs a width of {framecode.MIN_WIDTH} px or more")
+        wanted = _extras(extras)
+        if frame_code and config.width < framecode.MIN_WIDTH and not labels:
+            raise ValueError(
+                f"a frame code needs a width of {framecode.MIN_WIDTH} px or more; "
+                "make it wider or pass --no-frame-code"
+            )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    with _bar() as report:
+        if labels:
+            frames = frames or PICTURES
+            write_pictures(out, frames, seed, (config.width, config.height), report, replace=force)
+        else:
+            write_drive(
+                StreetScene(config), out, report, frame_code=frame_code, replace=force, crf=crf,
+                extras=wanted,
+            )  # fmt: skip
+    said = f"{config.num_frames} frames of {', '.join(config.cameras)}"
+    typer.echo(f"{out}: {f'{frames} pictures' if labels else said}")
+
+
+def _check_labels(labels: str, frames: int | None) -> None:
+    if labels not in ("", "coco"):
+        raise ValueError(f"labels must be coco, got {labels!r}")
+    if frames is not None and not labels:
+        raise ValueError("--frames goes with --labels coco; a drive is --seconds long")
+
+
+def _num_frames(seconds: float, fps: int) -> int:
+    if not 0 < seconds <= MAX_SECONDS:
+        raise ValueError(f"seconds must be above 0 and at most {MAX_SECONDS}, got {seconds:g}")
+    return max(1, round(seconds * fps))
+
+
+def _extras(text: str) -> tuple[str, ...]:
+    wanted = _names(text)
+    if unknown := [e for e in wanted if e not in EXTRAS]:
+        raise ValueError(f"extras must be some of {', '.join(EXTRAS)}, got {', '.join(unknown)}")
+    return wanted
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
+
+
+def _rig(path: Path | None) -> Mapping[str, Mount]:
+    if path is None:
+        return {}
+    try:
+        return read_rig(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # not JSON, not UTF-8, or not a rig
+        raise ValueError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _bar() -> Iterator[Report]:
+    """Shows progress; SIGINT and SIGTERM end the rendering after the frame at hand."""
     columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task("frames")
-        write_drive(
-            StreetScene(config),
-            out,
-            lambda done, total: bar.update(task, completed=done, total=total),
-            frame_code=frame_code,
-            replace=force,
-        )
-    typer.echo(f"{out}: {config.num_frames} frames of {', '.join(config.cameras)}")
+    with stop_signals() as stop, Progress(*columns, transient=True) as bar:
+        task = bar.add_task("frames", total=None)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if stop.is_requested():
+                typer.echo("stopped; nothing was written", err=True)
+                raise typer.Exit(INTERRUPTED)
+
+        yield report

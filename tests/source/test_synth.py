@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,26 +14,50 @@ import av
 import cv2
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
+from opengl import needs_opengl
 
-from streamvis.cli.synth import synth
-from streamvis.errors import OutputError
+from streamvis.errors import OutputError, SourceError
 from streamvis.source import framecode
-from streamvis.source.synth.camera import RIG
+from streamvis.source.synth.camera import RIG, SITES, Camera, RigPose, read_rig
 from streamvis.source.synth.drive import CameraFile, write_drive
-from streamvis.source.synth.labels import CocoLabels
+from streamvis.source.synth.extras import EXTRAS, write_extras
+from streamvis.source.synth.flow import flow_to_next
+from streamvis.source.synth.light import WEATHERS
+from streamvis.source.synth.render.gpu import context
+from streamvis.source.synth.render.renderer import Film
 from streamvis.source.synth.scene import RenderedFrame, RenderedObject, SceneConfig, StreetScene
-from streamvis.source.synth.traffic import Speed
+from streamvis.source.synth.training import random_config, write_pictures
 from streamvis.source.synth.uri import parse_synth_uri
+from streamvis.source.synth.world.driving import Driver, drive, stop_lines
+from streamvis.source.synth.world.route import Route
+from streamvis.source.synth.world.signals import Signals
+from streamvis.train.config import DataConfig
+from streamvis.train.pictures import load_pictures
 from streamvis.types import CLASSES
 
-CONFIG = SceneConfig(seed=1, num_frames=4, fps=10, width=320, height=180)
+pytestmark = needs_opengl
+TOWN = SceneConfig(seed=23, width=320, height=180, film=Film(samples=1))  # the committed drive's
+CONFIG = replace(TOWN, num_frames=4, fps=10)
+TINY = replace(CONFIG, width=192, height=108, cameras=("front",))
+
+
+def filmed(scene: StreetScene, **changes: Any) -> StreetScene:
+    """The same town and renderer with other cameras, moments or film: a new town takes seconds."""
+    twin = copy(scene)
+    twin.config = replace(scene.config, **changes)
+    return twin
 
 
 @pytest.fixture(scope="module")
-def scene() -> StreetScene:
-    return StreetScene(CONFIG)
+def town() -> StreetScene:
+    scene = StreetScene(TOWN)
+    scene.render("front", 0)
+    return scene
+
+
+@pytest.fixture(scope="module")
+def scene(town: StreetScene) -> StreetScene:
+    return filmed(town, num_frames=CONFIG.num_frames, fps=CONFIG.fps)
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +74,14 @@ def folder(scene: StreetScene, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_a_seed_is_a_street(frames: dict[tuple[str, int], RenderedFrame]) -> None:
     """Any frame alone, from a scene built anew, is the same frame; another seed is another."""
-    again = StreetScene(CONFIG).render("left", 3)
+    again = filmed(StreetScene(TOWN), num_frames=4, fps=10).render("left", 3)
     expected = frames["left", 3]
     np.testing.assert_array_equal(again.image, expected.image)
     np.testing.assert_array_equal(again.ids, expected.ids)
     assert again.objects == expected.objects
-    other = StreetScene(replace(CONFIG, seed=2)).render("left", 3)
+    other = StreetScene(replace(CONFIG, seed=2, weather="overcast")).render("left", 3)
     assert np.abs(other.image.astype(int) - expected.image).mean() > 10
+    assert other.image.std() > 12
 
 
 def test_pictures_are_photographs_not_flat_fields(
@@ -126,7 +153,7 @@ def test_track_ids_keep_their_object(frames: dict[tuple[str, int], RenderedFrame
                 if found.track_id in before:
                     step = np.subtract(found.centre_m, before[found.track_id])
                     assert np.linalg.norm(step) < 15.0 / CONFIG.fps  # 15 m/s
-                    assert abs(step[2]) < 0.01
+                    assert abs(step[2]) < 0.14  # a kerb
 
 
 def rotation(q: dict[str, float]) -> np.ndarray:
@@ -149,11 +176,11 @@ def project(entry: dict[str, Any], index: int, point: Any) -> np.ndarray:
     return np.array([lens["fx"] * x / z + lens["cx"], lens["fy"] * y / z + lens["cy"], z])
 
 
-def is_whole(found: RenderedObject, min_px: int = 8) -> bool:
+def is_whole(found: RenderedObject, min_px: int = 4) -> bool:
     """Seen whole: nothing before it, not cut by the picture's edge, not a handful of pixels."""
     x0, y0, x1, y1 = found.xyxy
     inside = x0 > 0 and y0 > 0 and x1 < CONFIG.width and y1 < CONFIG.height
-    return inside and found.visible_fraction > 0.98 and min(x1 - x0, y1 - y0) >= min_px
+    return inside and found.visible_fraction > 0.9 and min(x1 - x0, y1 - y0) >= min_px
 
 
 def test_objects_are_where_the_rig_says(
@@ -190,7 +217,7 @@ def test_boxes_move_as_the_geometry_says(
                 for index, o in ((0, before[track_id]), (1, after[track_id]))
             )
             errors.append(np.abs(moved - expected).max())
-    assert len(errors) > 5
+    assert len(errors) > 1
     assert np.median(errors) < 1.0
     assert max(errors) < 4.0
 
@@ -275,43 +302,216 @@ def test_decoded_pictures_are_the_rendered_ones(
         assert difference[index] < 8
 
 
-def test_smooth_edges_keep_the_labels(
-    frames: dict[tuple[str, int], RenderedFrame],
+def test_more_samples_are_smoother_and_keep_the_labels(
+    frames: dict[tuple[str, int], RenderedFrame], scene: StreetScene
 ) -> None:
-    smooth = StreetScene(replace(CONFIG, supersample=2)).render("front", 0)
+    smooth = filmed(scene, film=Film(samples=4)).render("front", 0)
     plain = frames["front", 0]
-    assert smooth.image.shape == plain.image.shape
-    assert (smooth.ids == plain.ids).mean() > 0.97
-    known = {o.track_id: o for o in smooth.objects}
-    for found in plain.objects:
-        if is_whole(found):
-            assert np.abs(np.subtract(found.xyxy, known[found.track_id].xyxy)).max() <= 2
+    np.testing.assert_array_equal(smooth.ids, plain.ids)
+    assert smooth.objects == plain.objects
+    edges = [np.abs(np.diff(f.image.astype(int), axis=1)).mean() for f in (smooth, plain)]
+    assert edges[0] < edges[1]
 
 
-def test_the_committed_drive_is_seed_25() -> None:
-    """`streamvis synth pipelines/drives/street --seed 25 --smooth` makes it again."""
-    scene = StreetScene(SceneConfig(seed=25, supersample=2))
+def test_the_committed_drive_is_seed_23(town: StreetScene) -> None:
+    """`streamvis synth pipelines/drives/street --seed 23` makes it again; here a third as large."""
     committed = Path(__file__).parents[2] / "pipelines" / "drives" / "street"
     rig = json.loads((committed / "rig.json").read_text())
     assert list(rig) == list(RIG)
     pose = rig["front"]["poses"][40]
-    assert list(pose["position"].values()) == pytest.approx(scene.camera("front", 40).position)
-    labels = CocoLabels()
-    labels.add(scene.render("front", 0))
-    expected = labels.coco()["annotations"]
-    written = json.loads((committed / "labels.json").read_text())["annotations"][: len(expected)]
-    assert [(a["track_id"], a["category_id"]) for a in written] == [
-        (a["track_id"], a["category_id"]) for a in expected
-    ]
-    for a, b in zip(written, expected, strict=True):
-        assert a["bbox"] == pytest.approx(b["bbox"], abs=1)
+    assert list(pose["position"].values()) == pytest.approx(town.camera("front", 40).position)
+    here = {o.track_id: o for o in town.render("front", 0).objects}
+    labels = json.loads((committed / "labels.json").read_text())
+    assert labels["scene"] == town.attributes()
+    written = [a for a in labels["annotations"] if a["image_id"] == 1 and a["bbox"][3] > 40]
+    assert len(written) > 3
+    overlaps = []
+    for found in written:
+        same, (x, y, w, h) = here[found["track_id"]], found["bbox"]
+        assert CLASSES.index(same.category) + 1 == found["category_id"]
+        overlaps.append(box_iou((3 * np.array(same.xyxy)).tolist(), [x, y, x + w, y + h]))
+    assert np.median(overlaps) > 0.85
 
 
-def test_speed_is_integrated_exactly() -> None:
-    speed = Speed((0.0, 2.0, 4.0), (0.0, 6.0, 6.0))
-    assert speed.distance(2.0) == pytest.approx(6.0)
-    assert speed.distance(5.0) == pytest.approx(24.0)
-    assert Speed.constant(3.0).distance(-2.0) == pytest.approx(-6.0)
+@pytest.mark.parametrize("lens", [(0.0, 0.0), (-0.15, 0.01)])
+def test_flow_says_where_still_things_go(scene: StreetScene, lens: tuple[float, float]) -> None:
+    """Pulled back along the true flow, the next frame is this one, and so is its depth."""
+    camera = "left"
+    rig = {**RIG, camera: replace(RIG[camera], lens=lens, hfov_deg=70)}
+    clean = Film(samples=4, grain=0.0, shutter_s=0.0, vignette=0.0)
+    scene = filmed(scene, film=clean, rig=rig)
+    first, later = (scene.render(camera, i) for i in (1, 2))
+    flow, valid = flow_to_next(scene, first)
+    rows, columns = np.mgrid[: CONFIG.height, : CONFIG.width].astype(np.float32)
+    at = columns + flow[..., 0], rows + flow[..., 1]
+    image = cv2.remap(later.image, *at, cv2.INTER_LINEAR)
+    ids = cv2.remap(later.ids.astype(np.float32), *at, cv2.INTER_NEAREST)
+    depth = cv2.remap(later.depth, *at, cv2.INTER_NEAREST)
+    still = valid & (first.ids == 0) & (ids == 0)
+    still &= np.abs(depth - first.depth) < 0.05 * first.depth + 1.0  # not hidden there
+    assert still.mean() > 0.3
+    error, unmoved = (
+        float(np.abs(other.astype(float) - first.image)[still].mean())
+        for other in (image, later.image)
+    )
+    assert error < 6.0  # pixels are large here; docs/synthetic.md has it for 960x540
+    assert error < 0.5 * unmoved
+
+
+def test_a_moving_object_s_flow_carries_its_pixels_onto_it(
+    frames: dict[tuple[str, int], RenderedFrame], scene: StreetScene
+) -> None:
+    landed = []
+    for camera in CONFIG.cameras:
+        first, later = frames[camera, 1], frames[camera, 2]
+        flow, valid = flow_to_next(scene, first)
+        rows, columns = np.nonzero(valid & (first.ids > 0))
+        x = (columns + 0.5 + flow[rows, columns, 0]).astype(int)
+        y = (rows + 0.5 + flow[rows, columns, 1]).astype(int)
+        landed.append(later.ids[y, x] == first.ids[rows, columns])
+    assert np.concatenate(landed).mean() > 0.85
+
+
+def test_whole_pixels_count_what_is_hidden(scene: StreetScene) -> None:
+    """Of each pair of objects on one spot the nearer hides the farther, never the reverse."""
+    frame = scene.render("front", 0)
+    hidden = [o for o in frame.objects if o.visible_fraction < 0.6]
+    for found in hidden:
+        x0, y0, x1, y1 = found.xyxy
+        around = frame.depth[max(0, y0 - 3) : y1 + 3, max(0, x0 - 3) : x1 + 3]
+        own = frame.depth[frame.ids == found.track_id]
+        assert around.min() < own.max()
+    assert hidden
+
+
+@pytest.mark.parametrize(
+    ("site", "weather"), [("gantry", "rain"), ("corner", "night"), ("car_park", "low_sun")]
+)
+def test_fixed_cameras_stand_still_in_any_weather(
+    site: str, weather: str, frames: dict[tuple[str, int], RenderedFrame]
+) -> None:
+    scene = StreetScene(replace(TINY, site=site, weather=weather, cameras=(), rig={}))
+    (camera,) = scene.config.cameras
+    still = (scene.camera(camera, k).position for k in (0, 3))
+    np.testing.assert_array_equal(*still)
+    frame = scene.render(camera, 0)
+    assert frame.objects
+    assert frame.image.std() > 12
+    if weather == "night":
+        dark, bright = (np.median(f.image) for f in (frame, frames["front", 0]))
+        assert dark < 0.6 * bright
+
+
+def test_a_lens_bends_picture_and_labels_alike(scene: StreetScene) -> None:
+    """Each pixel shows what a straight view has at its ray; a barrel shows more at the edges."""
+    front = replace(RIG["front"], yaw_deg=180)
+    rig = {name: replace(front, lens=(k1, 0.0)) for name, k1 in (("a", 0.0), ("b", -0.2))}
+    scene = filmed(scene, rig=rig, cameras=("a", "b"))
+    straight, curved = (scene.render(camera, 0) for camera in "ab")
+    view = scene.camera("b", 0)
+    x, y = np.moveaxis(view.tangents() * view.focal_px + view.centre_px, -1, 0).astype(int)
+    inside = (x >= 0) & (y >= 0) & (x < CONFIG.width) & (y < CONFIG.height)
+    expected = straight.ids[y.clip(0, CONFIG.height - 1), x.clip(0, CONFIG.width - 1)]
+    covered = inside & ((expected > 0) | (curved.ids > 0))
+    assert covered.mean() > 0.01
+    agree, unbent = ((ids == curved.ids)[covered].mean() for ids in (expected, straight.ids))
+    assert agree > 0.8
+    assert agree > unbent + 0.1
+    # No smeared rows or columns where the straight view would have ended.
+    edges = curved.image[24:, :6].astype(int), curved.image[-6:].transpose(1, 0, 2).astype(int)
+    assert all(np.abs(np.diff(e, axis=1)).max() > 12 for e in edges)
+
+
+def test_a_lens_is_its_own_inverse() -> None:
+    view = Camera.on_rig(replace(RIG["front"], lens=(-0.2, 0.02)), RigPose(0, 0, 0), 640, 360)
+    bent = np.random.default_rng(0).uniform(-0.6, 0.6, (50, 2))
+    np.testing.assert_allclose(view.bent(view.straightened(bent)), bent, atol=1e-6)
+    assert not view.lens_folds
+    assert replace(view, lens=(-0.9, 0.0)).lens_folds
+
+
+def test_extras_are_pictures_beside_the_videos(scene: StreetScene, tmp_path: Path) -> None:
+    frame = scene.render("left", 0)
+    write_extras(scene, frame, tmp_path, EXTRAS)
+    mask, depth, flow = (
+        cv2.imread(str(tmp_path / kind / "left" / "00000.png"), cv2.IMREAD_UNCHANGED)
+        for kind in EXTRAS
+    )
+    np.testing.assert_array_equal(mask, frame.ids)
+    near = frame.depth < 600
+    np.testing.assert_allclose(depth[near] / 100, frame.depth[near], atol=0.006)
+    expected, valid = flow_to_next(scene, frame)
+    found = (flow[..., ::-1].astype(float)[..., :2] - 32768) / 64
+    np.testing.assert_allclose(found[valid], expected[valid], atol=0.01)
+
+
+def test_training_pictures_are_a_coco_source(tmp_path: Path) -> None:
+    """They load as `- coco:` of a training run: every class labelled, each from another camera."""
+    write_pictures(tmp_path / "set", 2, 5, (192, 108))
+    labels = json.loads((tmp_path / "set" / "annotations.json").read_text())
+    assert [image["camera"] for image in labels["images"]] == ["0", "1"]
+    first, second = load_pictures(
+        [DataConfig(coco=tmp_path / "set", source_weights={"synth": 2.0}, weight=3.0)]
+    )
+    assert first.image.shape == (108, 192, 3)
+    assert first.weight == 6.0
+    assert first.labelled.all()
+    assert len(first.xyxy) + len(second.xyxy) == len(labels["annotations"]) > 0
+    assert np.abs(first.image.astype(int) - second.image).mean() > 5
+    with pytest.raises(OutputError, match="exists already"):
+        write_pictures(tmp_path / "set", 1, 5, (192, 108))
+
+
+def test_training_cameras_differ_in_all_that_cameras_differ_in() -> None:
+    rng = np.random.default_rng(0)
+    configs = [random_config(rng, (640, 384)) for _ in range(40)]
+    mounts = [mount for config in configs for mount in config.rig.values()]
+    heights, widths = (
+        [f(m) for m in mounts] for f in (lambda m: m.offset_m[2], lambda m: m.hfov_deg)
+    )
+    assert min(heights) < 1.3
+    assert max(heights) > 7.5
+    assert min(widths) < 32
+    assert max(widths) > 100
+    assert {config.weather for config in configs} == set(WEATHERS)
+    assert {config.site for config in configs} == set(SITES)
+    assert 0.3 < np.mean([any(m.lens) for m in mounts]) < 0.7
+
+
+def test_lights_change_and_never_cross() -> None:
+    for split in (False, True):
+        signals = Signals(0.0, split)
+        times = np.arange(0, signals.cycle_s, 0.25)
+        lamps = [[signals.lamp(m, t) for m in ("ahead", "cross", "people")] for t in times]
+        assert all(sum(lamp != "red" for lamp in now) <= 1 for now in lamps)
+        assert {now[0] for now in lamps} == {"red", "amber", "green"}
+        start = signals.next_green("cross", 1.0)
+        assert signals.lamp("cross", start + 0.01) == "green"
+
+
+def test_drivers_neither_crash_nor_run_lights() -> None:
+    """Two cars on one lane towards a red light: both stop before the line, one behind the other."""
+    route = Route.through([(-100.0, 0.0), (100.0, 0.0)])
+    lines = stop_lines(route, [0.0])
+    cars = [Driver(route, start, 10.0, 4.5, 1.8, lines) for start in (20.0, 5.0)]
+    always_red = Signals(phase_s=14.0, split=False)  # ahead has just turned red
+    first, second = drive(cars, always_red, 6.0)
+    ((line, _),) = lines
+    gone = np.array([[m.gone(t) for t in np.arange(-11, 6, 0.5)] for m in (first, second)])
+    assert (np.diff(gone, axis=1) >= -1e-9).all()
+    assert (gone[0] - gone[1] > 4.5).all()
+    red = [t for t in np.arange(-11, 6, 0.5) if always_red.lamp("ahead", t) == "red"]
+    for t in red:
+        before = first.gone(t) < line
+        assert before == (first.gone(t + 0.4) < line)
+
+
+def test_routes_turn_smoothly() -> None:
+    route = Route.through([(0, 0), (50, 0), (50, 50)], 8.0)
+    yaw = [route.at(s)[2] for s in np.arange(0, route.length_m, 0.5)]
+    assert yaw[0] == pytest.approx(0.0)
+    assert yaw[-1] == pytest.approx(np.pi / 2)
+    assert np.abs(np.diff(yaw)).max() < 0.15
 
 
 def test_an_existing_folder_is_kept(folder: Path, scene: StreetScene) -> None:
@@ -323,7 +523,7 @@ def test_an_existing_folder_is_kept(folder: Path, scene: StreetScene) -> None:
 
 def test_replacing_removes_only_drives(scene: StreetScene, tmp_path: Path) -> None:
     (tmp_path / "precious").mkdir()
-    with pytest.raises(OutputError, match="not a drive folder"):
+    with pytest.raises(OutputError, match="is not replaced"):
         write_drive(scene, tmp_path / "precious", replace=True)
     assert (tmp_path / "precious").is_dir()
 
@@ -366,6 +566,8 @@ def test_uri_names_a_scene() -> None:
         ("synth://street?size=63x64", "width must be even"),
         ("synth://street?seconds=999", "at most 180 s"),
         ("synth://street?camera=top", "cameras must be some of front"),
+        ("synth://street?weather=hail", "weather must be one of day"),
+        ("synth://street?site=roof", "site must be one of drive"),
     ],
 )
 def test_a_wrong_uri_says_what_is_wrong(uri: str, message: str) -> None:
@@ -373,34 +575,55 @@ def test_a_wrong_uri_says_what_is_wrong(uri: str, message: str) -> None:
         parse_synth_uri(uri)
 
 
-app = typer.Typer()
-app.command()(synth)
+def test_a_rig_file_names_cameras(scene: StreetScene) -> None:
+    rig = read_rig({"roof": {"offset_m": [0, 0, 2], "hfov_deg": 90, "lens": [-0.1, 0]}})
+    scene = filmed(scene, rig=rig, cameras=())
+    assert list(scene.rig()) == ["roof"]
+    assert scene.rig()["roof"]["intrinsics"]["k1"] == -0.1
 
 
-def test_command_writes_a_drive(tmp_path: Path) -> None:
-    out = tmp_path / "drive"
-    arguments = [str(out), "--seconds", "0.2", "--fps", "10", "--size", "192x108"]
-    result = CliRunner().invoke(app, [*arguments, "--cameras", "left", "--no-frame-code"])
-    assert result.exit_code == 0, result.output
-    assert sorted(p.name for p in out.iterdir()) == ["labels.json", "left.mp4", "rig.json"]
-    with av.open(str(out / "left.mp4")) as file:
-        assert [framecode.read(f.to_ndarray(format="rgb24")) for f in file.decode()] == [None, None]
+CAMERA = {"offset_m": [0, 0, 1], "hfov_deg": 90}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("content", "message"),
     [
-        (["--size", "huge"], "WIDTHxHEIGHT"),
-        (["--seconds", "0"], "num_frames"),
-        (["--fps", "0"], "num_frames"),
-        (["--cameras", "front,front"], "named twice"),
-        (["--cameras", "roof"], "cameras must be"),
-        (["--seed", "-1"], "seed"),
-        (["--size", "192x108"], "a frame code needs"),
+        ([], "1 to 6 cameras"),
+        ({}, "1 to 6 cameras"),
+        ({str(k): CAMERA for k in range(7)}, "1 to 6 cameras"),
+        ({"a": {"hfov_deg": 90}}, "offset_m and hfov_deg"),
+        ({"a": 3}, "offset_m and hfov_deg"),
+        ({"a": {**CAMERA, "yaw": 3}}, "no 'yaw'; it has .*yaw_deg"),
+        ({"a": {**CAMERA, "offset_m": [0, 0]}}, "offset_m must be 3 numbers"),
+        ({"a": {**CAMERA, "offset_m": [0, 0, float("nan")]}}, "offset_m must be 3 numbers"),
+        ({"a": {**CAMERA, "offset_m": [0, 0, 0]}}, "up must be above 0"),
+        ({"a": {**CAMERA, "yaw_deg": "left"}}, "yaw_deg must be a number"),
+        ({"a": {**CAMERA, "lens": [float("inf"), 0]}}, "lens must be 2 numbers"),
+        ({"a": {**CAMERA, "hfov_deg": 200}}, "from 5 to 130"),
+        ({"../a": CAMERA}, "names a file"),
     ],
 )
-def test_command_refuses_bad_arguments(tmp_path: Path, arguments: list[str], message: str) -> None:
-    result = CliRunner().invoke(app, [str(tmp_path / "drive"), *arguments])
-    assert result.exit_code == 2
-    assert message in result.output
-    assert not (tmp_path / "drive").exists()
+def test_a_wrong_rig_says_what_is_wrong(content: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_rig(content)
+
+
+def test_a_lens_that_folds_the_picture_is_refused() -> None:
+    rig = read_rig({"a": {**CAMERA, "lens": [-0.4, 0]}})
+    with pytest.raises(ValueError, match="bends this wide a view too much"):
+        SceneConfig(rig=rig)
+
+
+def test_a_missing_library_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "moderngl", None)
+    with pytest.raises(SourceError, match=r"pip install 'streamvis\[synth\]'"):
+        context.__wrapped__()  # the cached one may be there already
+
+
+def test_missing_opengl_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_egl(**_: object) -> None:
+        raise Exception("libEGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr("moderngl.create_context", no_egl)
+    with pytest.raises(SourceError, match=r"libEGL.so.1.*apt install libegl1"):
+        context.__wrapped__()

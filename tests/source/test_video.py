@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import PANDASET, SHARED, needs_real_data, write_clip
+from opengl import needs_opengl
 
 from streamvis.errors import SourceError
 from streamvis.source import framecode
@@ -119,6 +120,7 @@ def test_broken_bytes_in_the_middle_neither_crash_nor_go_uncounted(tmp_path):
     assert frames[-1].index == 39
 
 
+@needs_opengl
 def test_a_rendered_street_is_a_source_like_any_other():
     uri = "synth://street?seed=3&seconds=0.3&fps=10&size=320x180"
     source = open_source("left", SourceConfig(uri=uri, max_frames=2), (320, 192))

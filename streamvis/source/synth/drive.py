@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,9 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from streamvis.errors import OutputError
 from streamvis.source import framecode
-from streamvis.source.synth.camera import RIG
+from streamvis.source.synth.extras import write_extras
+from streamvis.source.synth.folder import whole_folder
 from streamvis.source.synth.labels import CocoLabels
 from streamvis.source.synth.scene import StreetScene
 
@@ -32,42 +30,21 @@ def write_drive(
     frame_code: bool = True,
     replace: bool = False,
     crf: int = DEFAULT_CRF,
+    extras: Sequence[str] = (),
 ) -> None:
-    """Render every frame of every camera into `folder`, which appears whole or not at all."""
-    _check_target(folder, replace)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write in {folder.parent}: {error.strerror}") from error
-    try:
-        _write_files(scene, work, progress, frame_code, crf)
-        work.chmod(0o755)  # mkdtemp keeps others out
-        if replace and folder.exists():
-            shutil.rmtree(folder)
-        work.rename(folder)
-    except OSError as error:  # PyAV's errors are OSErrors too
-        reason = error.strerror or str(error)
-        raise OutputError(
-            f"could not write the drive {folder}: {reason}; nothing was left behind"
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    """Render every frame of every camera into `folder`, which appears whole or not at all.
 
-
-def _check_target(folder: Path, replace: bool) -> None:
-    if not folder.exists():
-        return
-    if not replace:
-        raise OutputError(f"{folder} exists already; choose another folder or pass --force")
-    if not (folder / "rig.json").is_file():
-        raise OutputError(f"{folder} is not a drive folder, so it is not replaced; choose another")
+    `extras` are some of extras.EXTRAS: one PNG a frame beside the videos.
+    """
+    with whole_folder(folder, replace, "rig.json") as work:
+        _write_files(scene, work, progress, frame_code, crf, extras)
 
 
 def _write_files(
-    scene: StreetScene, work: Path, progress: Progress | None, frame_code: bool, crf: int
-) -> None:
-    config, labels = scene.config, CocoLabels()
+    scene: StreetScene, work: Path, progress: Progress | None, frame_code: bool, crf: int,
+    extras: Sequence[str],
+) -> None:  # fmt: skip
+    config, labels = scene.config, CocoLabels(scene.attributes())
     total = config.num_frames * len(config.cameras)
     rig = scene.rig()
     for position, camera in enumerate(config.cameras):
@@ -77,8 +54,9 @@ def _write_files(
             for index in range(config.num_frames):
                 frame = scene.render(camera, index)
                 labels.add(frame)
+                write_extras(scene, frame, work, extras)
                 if frame_code:
-                    framecode.write(frame.image, index, list(RIG).index(camera))
+                    framecode.write(frame.image, index, config.camera_number(camera))
                 video.add(frame.image)
                 if progress is not None:
                     progress(position * config.num_frames + index + 1, total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from streamvis.source.synth.scene import RenderedFrame, RenderedObject
@@ -17,11 +18,14 @@ OMIT_HIDDEN = 0.9
 class CocoLabels:
     """Collects frames; `coco` is what labels.json holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, scene: Mapping[str, Any] | None = None) -> None:
+        """`scene` says what all frames share: time of day, weather, street."""
+        self._scene = dict(scene or {})
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
-    def add(self, frame: RenderedFrame) -> None:
+    def add(self, frame: RenderedFrame, **more: Any) -> None:
+        """`more` goes into the picture's own entry."""
         height, width = frame.ids.shape
         self._images.append(
             {
@@ -31,6 +35,7 @@ class CocoLabels:
                 "capture_ns": frame.capture_ns,
                 "width": width,
                 "height": height,
+                **more,
             }
         )
         for found in frame.objects:
@@ -57,6 +62,7 @@ class CocoLabels:
     def coco(self) -> dict[str, Any]:
         categories = [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)]
         return {
+            "scene": self._scene,
             "categories": categories,
             "images": self._images,
             "annotations": self._annotations,

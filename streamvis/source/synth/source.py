@@ -13,7 +13,7 @@ from streamvis.errors import SourceError
 from streamvis.source import framecode
 from streamvis.source.base import LetterBoxer, OnUnit
 from streamvis.source.config import SourceConfig
-from streamvis.source.synth.camera import RIG
+from streamvis.source.synth.render.gpu import context
 from streamvis.source.synth.scene import SceneConfig, StreetScene
 from streamvis.source.synth.uri import parse_synth_uri
 from streamvis.types import CameraInfo, CaptureTime, Frame
@@ -29,6 +29,7 @@ class SynthSource:
 
     def __init__(self, camera: str, config: SourceConfig, input_size: tuple[int, int]) -> None:
         scene = _scene_config(camera, config)
+        context()  # say now, not at the first frame, that OpenGL is missing
         self._camera = camera
         (self._recorded,) = scene.cameras
         self._scene = StreetScene(scene)
@@ -46,7 +47,7 @@ class SynthSource:
         index, self._next = self._next, self._next + 1
         rendered = self._scene.render(self._recorded, index)
         image = rendered.image
-        framecode.write(image, index, list(RIG).index(self._recorded))
+        framecode.write(image, index, self._scene.config.camera_number(self._recorded))
         letterbox = self._boxer.box(self.info.width, self.info.height)
         scaled = cv2.resize(image, letterbox.content_size, interpolation=cv2.INTER_AREA)
         return Frame(

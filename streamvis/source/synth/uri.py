@@ -5,10 +5,10 @@ from __future__ import annotations
 from difflib import get_close_matches
 from urllib.parse import parse_qsl, urlsplit
 
-from streamvis.source.synth.camera import RIG
+from streamvis.source.synth.camera import SITES
 from streamvis.source.synth.scene import SceneConfig
 
-_KEYS = ("seed", "seconds", "fps", "size", "camera")
+_KEYS = ("seed", "seconds", "fps", "size", "camera", "weather", "site")
 
 
 def parse_synth_uri(uri: str) -> SceneConfig:
@@ -23,6 +23,7 @@ def parse_synth_uri(uri: str) -> SceneConfig:
             raise ValueError(
                 f"{uri} has no setting {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
             )
+    site = given.get("site", "drive")
     seconds, fps = _positive(given, "seconds", "6"), int(_positive(given, "fps", "15"))
     width, height = parse_size(given.get("size", "960x540"))
     return SceneConfig(
@@ -31,7 +32,9 @@ def parse_synth_uri(uri: str) -> SceneConfig:
         fps=fps,
         width=width,
         height=height,
-        cameras=(given.get("camera", next(iter(RIG))),),
+        cameras=(given.get("camera", next(iter(SITES.get(site, SITES["drive"])))),),
+        weather=given.get("weather", "day"),
+        site=site,
     )
 
 

@@ -5,48 +5,82 @@ Own frame: x ahead, y left, z up, the origin on the ground under the hips.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamvis.source.synth.mesh import (
+from streamvis.source.synth.model.mesh import (
     Bar,
     Colour,
     Mesh,
     Surface,
     bars,
     box,
-    capsules,
     ellipsoid,
     merge,
-    smooth,
+    tube,
 )
+from streamvis.source.synth.paint.layers import LAYER
 
 TOPS: tuple[Colour, ...] = (
-    (0.05, 0.06, 0.10), (0.34, 0.05, 0.05), (0.06, 0.16, 0.30), (0.60, 0.58, 0.54),
-    (0.03, 0.03, 0.03), (0.30, 0.22, 0.12), (0.08, 0.20, 0.13), (0.62, 0.40, 0.08),
-    (0.20, 0.08, 0.20), (0.34, 0.40, 0.48),
-)  # fmt: skip
+    (0.03, 0.04, 0.07),
+    (0.28, 0.03, 0.03),
+    (0.05, 0.12, 0.26),
+    (0.55, 0.53, 0.49),
+    (0.018, 0.018, 0.02),
+    (0.26, 0.18, 0.09),
+    (0.05, 0.15, 0.09),
+    (0.52, 0.32, 0.05),
+    (0.15, 0.05, 0.15),
+    (0.26, 0.32, 0.40),
+    (0.10, 0.10, 0.11),
+    (0.62, 0.20, 0.10),
+    (0.05, 0.26, 0.30),
+)
 TROUSERS: tuple[Colour, ...] = (
-    (0.03, 0.05, 0.11), (0.06, 0.10, 0.19), (0.022, 0.022, 0.024), (0.10, 0.10, 0.105),
-    (0.26, 0.21, 0.14), (0.05, 0.045, 0.04),
-)  # fmt: skip
+    (0.025, 0.04, 0.09),
+    (0.05, 0.085, 0.17),
+    (0.016, 0.016, 0.018),
+    (0.08, 0.08, 0.085),
+    (0.24, 0.19, 0.12),
+    (0.04, 0.035, 0.03),
+    (0.14, 0.18, 0.26),
+)
 SKINS: tuple[Colour, ...] = (
-    (0.56, 0.34, 0.24),
-    (0.40, 0.22, 0.14),
-    (0.22, 0.11, 0.07),
+    (0.58, 0.34, 0.24),
+    (0.44, 0.25, 0.16),
+    (0.26, 0.13, 0.08),
     (0.12, 0.06, 0.04),
 )
 HAIRS: tuple[Colour, ...] = (
-    (0.02, 0.016, 0.014),
-    (0.07, 0.04, 0.02),
-    (0.24, 0.15, 0.06),
-    (0.34, 0.33, 0.32),
+    (0.014, 0.011, 0.010),
+    (0.05, 0.028, 0.014),
+    (0.26, 0.16, 0.06),
+    (0.30, 0.29, 0.28),
 )
 STEEL = Surface((0.30, 0.31, 0.33), gloss=0.3)
 RUBBER = Surface((0.02, 0.02, 0.02))
+
+# Rings of a trunk from the crotch to the neck: metres above the hip joint, half width, half depth.
+_TRUNK = (
+    (-0.10, 0.130, 0.095),
+    (-0.02, 0.172, 0.118),
+    (0.06, 0.165, 0.112),
+    (0.16, 0.150, 0.105),
+    (0.28, 0.168, 0.118),
+    (0.40, 0.192, 0.122),
+    (0.475, 0.185, 0.105),
+    (0.52, 0.120, 0.080),
+    (0.55, 0.062, 0.062),
+)
+# A coat hangs straighter and falls to the knee.
+_COAT = (
+    (-0.42, 0.215, 0.165),
+    (-0.25, 0.205, 0.155),
+    *((z, 1.10 * w, 1.14 * d) for z, w, d in _TRUNK[1:]),
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +93,11 @@ class Person:
     skin: Surface
     hair: Surface
     bag: Surface
+    shoe: Surface
     has_bag: bool
+    has_coat: bool
+    has_long_hair: bool
+    has_helmet: bool = False
 
     @property
     def stride_m(self) -> float:
@@ -71,17 +109,18 @@ class Person:
         phase = 2 * np.pi * walked_m / self.stride_m
         swing = 0.46 * np.sin(phase)
         hip = np.array([0, 0, 0.92 - 0.02 * np.cos(2 * phase)])
-        parts = self._trunk(hip, 0.05)
+        parts = self._head(hip, 0.05)
         for side, turn in ((1, swing), (-1, -swing)):
             lift = max(0.0, float(np.cos(phase) * side)) * 0.75 + 0.06
             parts += self._leg(hip, side, turn, lift)
             parts += self._arm(hip, side, -0.8 * turn, 0.35)
-        return bars(parts).scaled(self.height / 1.74)
+        body = merge([bars(parts, 7), self._torso(hip, 0.05)])
+        return replace(body.scaled(self.height / 1.76), is_fleeting=True)
 
     def riding(self, pedalled: float) -> Mesh:
         """On a saddle 0.95 m up, hands ahead, feet on pedals turned by `pedalled` radians."""
         hip = np.array([-0.22, 0, 1.0])
-        parts = self._trunk(hip, 0.55)
+        parts = self._head(hip, 0.55)
         for side in (1, -1):
             turn = pedalled + (0 if side > 0 else np.pi)
             foot = np.array([0.02 + 0.17 * np.cos(turn), side * 0.11, 0.3 + 0.17 * np.sin(turn)])
@@ -91,7 +130,7 @@ class Person:
                 Bar(top, knee, 0.085, 0.065, self.legs),
                 Bar(knee, foot, 0.06, 0.045, self.legs),
             ]
-            parts.append(self._shoe(foot))
+            parts.append(self._foot(foot))
             shoulder = hip + _xyz(0.26, side * 0.19, 0.42)
             hand = np.array([0.40, side * 0.25, 1.08])
             elbow = _joint(shoulder, hand, 0.28, 0.28, np.array([-0.3, side * 0.25, -1.0]))
@@ -100,25 +139,53 @@ class Person:
                 Bar(elbow, hand, 0.045, 0.038, self.top),
                 Bar(hand, hand + _xyz(0.05, 0, 0), 0.042, 0.04, self.skin),
             ]
-        return bars(parts)
+        return replace(merge([bars(parts, 7), self._torso(hip, 0.55)]), is_fleeting=True)
 
-    def _trunk(self, hip: NDArray[np.float64], lean: float) -> list[Bar]:
-        up = np.array([np.sin(lean), 0, np.cos(lean)])
-        chest, neck, head = hip + 0.33 * up, hip + 0.52 * up, hip + 0.665 * up
-        left = np.array([0, 0.08, 0])
-        parts = [
-            Bar(chest + 1.2 * left, chest - 1.2 * left, 0.13, 0.13, self.top),
-            Bar(neck - 0.06 * up, head, 0.055, 0.055, self.skin),
-            Bar(head + _xyz(0.012, 0, 0.01), head + _xyz(0.008, 0, 0.07), 0.072, 0.084, self.skin),
-            Bar(head + _xyz(-0.03, 0, 0.04), head + _xyz(-0.014, 0, 0.085), 0.08, 0.087, self.hair),
+    def standing(self) -> Mesh:
+        """Both feet together, arms down."""
+        return self.walking(0.0)
+
+    def _torso(self, hip: NDArray[np.float64], lean: float) -> Mesh:
+        up, ahead = _xyz(np.sin(lean), 0, np.cos(lean)), _xyz(np.cos(lean), 0, -np.sin(lean))
+        turn = np.linspace(0, 2 * np.pi, 10, endpoint=False)[:, None]
+        rings = [
+            hip + up * z + np.cos(turn) * d * ahead + np.sin(turn) * w * _xyz(0, 1, 0)
+            for z, w, d in (_COAT if self.has_coat and lean < 0.3 else _TRUNK)
         ]
-        for side in (1, -1):
-            parts.append(Bar(hip + side * left, chest + 1.25 * side * left, 0.115, 0.125, self.top))
-            low, high = (hip + 0.75 * side * left + (0, 0, z) for z in (-0.04, 0.02))
-            parts.append(Bar(low, high, 0.11, 0.115, self.legs))
-            if self.has_bag:
-                back = hip - _xyz(0.19, 0, 0) + side * left
-                parts.append(Bar(back + 0.12 * up, back + 0.42 * up, 0.1, 0.085, self.bag))
+        mesh = tube(np.array(rings), self.top)
+        if self.has_coat:
+            return mesh
+        is_low = ((mesh.position - hip) @ up) < 0.03
+        mesh.colour[is_low] = self.legs.colour
+        return mesh
+
+    def _head(self, hip: NDArray[np.float64], lean: float) -> list[Bar]:
+        up = _xyz(np.sin(lean), 0, np.cos(lean))
+        neck, head = hip + 0.52 * up, hip + 0.665 * up
+        parts = [
+            Bar(neck - 0.04 * up, head, 0.056, 0.055, self.skin),
+            Bar(
+                head + _xyz(0.018, 0, -0.005), head + _xyz(0.010, 0, 0.075), 0.070, 0.085, self.skin
+            ),
+            Bar(head + _xyz(0.085, 0, 0.035), head + _xyz(0.10, 0, 0.015), 0.014, 0.018, self.skin),
+        ]
+        hair = self.hair
+        if self.has_helmet:
+            hair = Surface(self.bag.colour, gloss=0.3)
+            parts.append(
+                Bar(head + _xyz(-0.03, 0, 0.10), head + _xyz(0.05, 0, 0.10), 0.105, 0.095, hair)
+            )
+        else:
+            parts.append(
+                Bar(head + _xyz(-0.030, 0, 0.03), head + _xyz(-0.012, 0, 0.095), 0.084, 0.089, hair)
+            )
+        if self.has_long_hair:
+            parts.append(
+                Bar(head + _xyz(-0.05, 0, 0.04), head + _xyz(-0.07, 0, -0.15), 0.075, 0.06, hair)
+            )
+        for side in (1, -1) if self.has_bag else ():
+            back = hip - _xyz(0.20, 0, 0) + side * _xyz(0, 0.055, 0)
+            parts.append(Bar(back + 0.15 * up, back + 0.42 * up, 0.105, 0.095, self.bag))
         return parts
 
     def _leg(self, hip: NDArray[np.float64], side: int, swing: float, bend: float) -> list[Bar]:
@@ -128,7 +195,7 @@ class Person:
         return [
             Bar(top, knee, 0.09, 0.068, self.legs),
             Bar(knee, ankle, 0.065, 0.05, self.legs),
-            self._shoe(ankle),
+            self._foot(ankle),
         ]
 
     def _arm(self, hip: NDArray[np.float64], side: int, swing: float, bend: float) -> list[Bar]:
@@ -141,8 +208,10 @@ class Person:
             Bar(hand, hand + _xyz(0.02, 0, -0.08), 0.04, 0.035, self.skin),
         ]
 
-    def _shoe(self, ankle: NDArray[np.float64]) -> Bar:
-        return Bar(ankle - _xyz(0.03, 0, 0.03), ankle + _xyz(0.15, 0, -0.045), 0.048, 0.04, RUBBER)
+    def _foot(self, ankle: NDArray[np.float64]) -> Bar:
+        return Bar(
+            ankle - _xyz(0.03, 0, 0.03), ankle + _xyz(0.15, 0, -0.045), 0.048, 0.042, self.shoe
+        )
 
 
 def _xyz(x: float, y: float, z: float) -> NDArray[np.float64]:
@@ -167,10 +236,11 @@ def _joint(
     )
 
 
-def random_person(rng: np.random.Generator) -> Person:
-    def pick(tones: tuple[Colour, ...]) -> Surface:
-        return Surface(tones[rng.integers(len(tones))])
+def random_person(rng: np.random.Generator, *, rides: bool = False) -> Person:
+    def pick(tones: tuple[Colour, ...], layer: str = "white") -> Surface:
+        return Surface(tones[rng.integers(len(tones))], LAYER[layer])
 
+    tone = float(rng.choice([0.02, 0.02, 0.10, 0.6]))
     return Person(
         height=float(rng.uniform(1.55, 1.90)),
         top=pick(TOPS),
@@ -178,7 +248,11 @@ def random_person(rng: np.random.Generator) -> Person:
         skin=pick(SKINS),
         hair=pick(HAIRS),
         bag=pick(TOPS),
-        has_bag=bool(rng.random() < 0.35),
+        shoe=Surface((tone, 0.95 * tone, 0.9 * tone)),
+        has_bag=bool(rng.random() < 0.3),
+        has_coat=bool(rng.random() < 0.3),
+        has_long_hair=bool(rng.random() < 0.4),
+        has_helmet=rides and bool(rng.random() < 0.7),
     )
 
 
@@ -210,29 +284,29 @@ def bicycle(rolled_m: float, paint: Surface) -> Mesh:
         for angle in rolled_m / radius + np.arange(0, np.pi, np.pi / 5):
             out = 0.95 * radius * np.array([np.sin(angle), 0, np.cos(angle)])
             parts.append(Bar(hub - out, hub + out, 0.004, 0.004, STEEL))
-    return bars(parts, sides=5)
+    return replace(bars(parts, sides=5), is_fleeting=True)
 
 
 def motorcycle(paint: Surface) -> Mesh:
     """A standard motorcycle with its engine between fat wheels."""
+    parts = _ring(0.70, 0.31, 0.24, 0.07, RUBBER) + _ring(-0.66, 0.31, 0.24, 0.08, RUBBER)
+    parts += [
+        Bar((0.70, s * 0.09, 0.31), (0.44, s * 0.09, 1.02), 0.03, 0.03, STEEL) for s in (-1, 1)
+    ]
+    parts += [
+        Bar((-0.66, s * 0.10, 0.31), (-0.1, s * 0.12, 0.42), 0.035, 0.03, STEEL) for s in (-1, 1)
+    ]
+    parts.append(Bar((-0.72, -0.16, 0.36), (0.1, -0.15, 0.34), 0.05, 0.035, STEEL))
+    parts.append(Bar((-0.70, 0, 0.86), (-0.08, 0, 0.82), 0.10, 0.13, RUBBER))
+    parts.append(Bar((0.40, -0.36, 1.08), (0.40, 0.36, 1.08), 0.02, 0.02, RUBBER))
+    lamp = Surface((0.9, 0.9, 0.85), gloss=0.5, glow=2.5)
     return merge(
         [
-            bars(_ring(0.70, 0.31, 0.24, 0.07, RUBBER) + _ring(-0.66, 0.31, 0.24, 0.08, RUBBER), 6),
-            smooth(box((-0.25, -0.16, 0.28), (0.35, 0.16, 0.68), STEEL, with_floor=True)),
-            ellipsoid((0.16, 0, 0.86), (0.32, 0.17, 0.16), paint),
-            capsules([(-0.62, 0, 0.84)], [(-0.08, 0, 0.82)], 0.11, 0.13, RUBBER, 8),
-            capsules(
-                [(0.70, s * 0.09, 0.31) for s in (-1, 1)],
-                [(0.44, s * 0.09, 1.02) for s in (-1, 1)],
-                0.03,
-                0.03,
-                STEEL,
-                6,
-            ),
-            capsules([(0.40, -0.34, 1.06)], [(0.40, 0.34, 1.06)], 0.02, 0.02, RUBBER, 6),
-            ellipsoid(
-                (0.56, 0, 0.92), (0.09, 0.1, 0.1), Surface((0.9, 0.9, 0.85), gloss=0.5, glow=0.5)
-            ),
-            ellipsoid((-0.86, 0, 0.78), (0.05, 0.08, 0.05), Surface((0.8, 0.03, 0.02), glow=0.5)),
+            bars(parts, 7),
+            ellipsoid((0.06, 0, 0.50), (0.30, 0.17, 0.22), STEEL, 10),
+            ellipsoid((0.18, 0, 0.88), (0.32, 0.18, 0.17), paint),
+            box((-0.88, -0.08, 0.62), (-0.55, 0.08, 0.74), paint),
+            ellipsoid((0.56, 0, 0.94), (0.08, 0.10, 0.10), lamp),
+            ellipsoid((-0.88, 0, 0.78), (0.04, 0.08, 0.05), Surface((0.8, 0.03, 0.02), glow=0.8)),
         ]
     )
