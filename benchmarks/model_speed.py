@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,9 @@ def profile(weights: Path | None, threads: int, turns: int) -> dict[str, Any]:
         calls: dict[str, Call] = {"cut into patches": lambda: to_patches(images, encoder.tile_px)}
         calls |= part_calls(encoder, images)
         features = encoder.encode_full(images)
-        head = detector._head
-        calls["head"] = lambda: head.rows(features.pyramid, features.context)
+        head, pyramid, context = detector._head, features.pyramid, features.context
+        assert context is not None
+        calls["head"] = lambda: head.rows(pyramid, context)
         calls["head and post-processing"] = lambda: detector.detect(images, features)
         calls["everything"] = lambda: detector.detect(images, encoder.encode_full(images))
         times = in_turns({name: timed(call) for name, call in calls.items()}, turns)
@@ -118,10 +120,7 @@ def part_calls(encoder: SvTinyEncoder, images: torch.Tensor) -> dict[str, Call]:
     for hook in hooks:
         hook.remove()
     modules = dict(parts(encoder))
-    return {
-        name: lambda module=modules[name], given=given: module(*given)
-        for name, given in inputs.items()
-    }
+    return {name: partial(modules[name], *given) for name, given in inputs.items()}
 
 
 def parts(encoder: SvTinyEncoder) -> Iterator[tuple[str, nn.Module]]:
@@ -135,8 +134,8 @@ def parts(encoder: SvTinyEncoder) -> Iterator[tuple[str, nn.Module]]:
     yield "down to 32", local.down
     for stride, layer in ((8, local.from8), (16, local.from16), (32, local.from32)):
         yield f"pyramid {stride}, in", layer
-    for stride, tower in local.towers.items():
-        yield f"pyramid {stride}, tower", tower
+    for level, tower in local.towers.items():
+        yield f"pyramid {level}, tower", tower
     for number, mixer in enumerate(context.mixers, start=1):
         yield f"context, mixer {number}", mixer
 
