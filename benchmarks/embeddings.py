@@ -105,8 +105,9 @@ class Trained:
         said: Said = {"frame": [], "pyramid": [], "object": [], "clip": []}
         windows: dict[Hashable, ClipWindow] = {}
         for shot in shots:
-            features = self.encoder.encode_full(torch.from_numpy(shot.image)[None])
-            ((frame, more),) = self.reader.read(features, [as_detections(shot)])
+            image = torch.from_numpy(shot.image)[None]
+            features = self.encoder.encode_full(image)
+            ((frame, more),) = self.reader.read(image, features, [as_detections(shot)])
             window = windows.setdefault(shot.series, ClipWindow())
             window.push(round(shot.t_s * 1e9), frame)
             assert more.pyramid is not None
@@ -129,10 +130,12 @@ class Pooled:
     def describe(self, shots: Sequence[Shot]) -> Said:
         frames, objects = [], []
         for shot in shots:
-            features = self.encoder.encode_full(torch.from_numpy(shot.image)[None])
-            cells, around = pool_objects(features, [torch.from_numpy(shot.xyxy)])
+            image = torch.from_numpy(shot.image)[None]
+            features = self.encoder.encode_full(image)
+            pooled = pool_objects(image, features, [torch.from_numpy(shot.xyxy)])
             frames.append(pool_picture(features).numpy())
-            objects.append(torch.cat([cells.mean(2).flatten(1), around], 1).numpy())
+            rows = torch.cat([pooled.cells.mean(2).flatten(1), pooled.around], 1)
+            objects.append(rows.numpy())
         return {"frame": centred(frames), "object": centred(objects)}
 
 
@@ -197,7 +200,7 @@ def objects(contenders: Sequence[Contender], args: argparse.Namespace) -> dict[s
     """Top-1 over all (object, time) that are seen again a second later."""
     drives = {
         "street (synthetic)": (REPO / "pipelines/drives/street", 5),
-        "pandaset_002": (args.data / "drives/pandaset_002", 5),
+        "pandaset_002": (args.data / "drives/pandaset_002", 2),
     }
     report = {}
     for name, (folder, every) in drives.items():
@@ -343,7 +346,9 @@ def cost(weights: Path | None) -> dict[str, float]:
     for i in range(30):
         window.push(i * 60_000_000, rng.normal(size=256).astype(np.float32))
     calls: dict[str, Callable[[], Any]] = {"encoder": lambda: ours.encoder.encode_full(image)}
-    calls |= {name: (lambda r=reader: r.read(features, found)) for name, reader in readers.items()}
+    calls |= {
+        name: (lambda r=reader: r.read(image, features, found)) for name, reader in readers.items()
+    }
     calls["clip"] = lambda: ours.reader.read_clip(window)
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(40):

@@ -121,12 +121,13 @@ class PerceptionBack:
         features = self._encoder.encode_changed(updates)
         embeddings = features.embedding.float().cpu().numpy()
         t_encoded_ns = time.monotonic_ns()
-        found = self._detector.detect(stack_pictures(updates), features)
+        images = stack_pictures(updates)
+        found = self._detector.detect(images, features)
         canaries = features.canary_error or (0.0,) * len(packets)
         tokens = self._tokens.read(features) if self._tokens else [None] * len(packets)
         vectors = [(embedding, Embeddings()) for embedding in embeddings]
         if self._embedder:
-            vectors = self._embedder.read(features, found)
+            vectors = self._embedder.read(images, features, found)
         for i, packet in enumerate(packets):
             frame, more = vectors[i]
             answer = _Answer(frame, found[i], canaries[i], tokens[i], more)
@@ -151,7 +152,7 @@ class PerceptionBack:
         if self._tokens:
             self._tokens.read(features)
         if self._embedder:
-            self._embedder.read(features, found)
+            self._embedder.read(images, features, found)
         plan = every_tile(self._grid)
         tiles = self._grid.cut(images[0].numpy(), plan.index)
         self._encoder.encode_changed(

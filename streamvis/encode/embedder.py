@@ -1,6 +1,7 @@
 """Embeddings at four levels: the frame, each level of the pyramid, each object, a clip.
 
-B pictures   C, P channels   N objects of all pictures   k cells a side of an object's grid
+B pictures   C, P channels   N objects of all pictures   k cells, p pixels a side of
+an object's grid
 D frame's size   E size of the other vectors   h, w cells
 
 Only pooling touches the feature maps; what is learned works on what was pooled, so it costs
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -31,6 +33,16 @@ CLIP_NS = 2_000_000_000
 GRID = (2, 4)  # rows, columns: where in the picture something is
 ROI_STRIDES = (8, 16)
 ROI_CELLS = 4
+ROI_PIXELS = 12
+
+
+@dataclass(frozen=True)
+class ObjectPool:
+    """What an object's vector is made from; all float."""
+
+    cells: Tensor  # [N, 2, k * k, 2P] at strides 8 and 16
+    around: Tensor  # [N, C] what the context says there
+    pixels: Tensor  # [N, p * p, 3] about [-1, 1]
 
 
 class Embedder(nn.Module):
@@ -44,7 +56,8 @@ class Embedder(nn.Module):
         self.frame = _mlp(num_pooled, 256, D)
         self.pyramid = nn.ModuleDict({str(s): _mlp(2 * wide, 128, size) for s in STRIDES})
         self.narrow = nn.ModuleDict({str(s): nn.Linear(wide, 32) for s in ROI_STRIDES})
-        self.object = _mlp(len(ROI_STRIDES) * ROI_CELLS**2 * 32 + C, 256, size)
+        self.colour = nn.Sequential(nn.Linear(3, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
+        self.object = _mlp(len(ROI_STRIDES) * ROI_CELLS**2 * 32 + C + 2 * 64, 256, size)
         self.clip = _mlp(2 * D, 256, size)
 
     def embed_frame(self, pooled: Tensor) -> Tensor:
@@ -57,10 +70,14 @@ class Embedder(nn.Module):
         levels = [self.pyramid[str(s)](x) for s, x in zip(STRIDES, parts, strict=True)]
         return F.normalize(torch.stack(levels, 1), dim=-1)
 
-    def embed_objects(self, cells: Tensor, around: Tensor) -> Tensor:
-        """Of `pool_objects` -> [N, E]."""
-        narrow = [self.narrow[str(s)](cells[:, i]).flatten(1) for i, s in enumerate(ROI_STRIDES)]
-        return F.normalize(self.object(torch.cat([*narrow, around], 1)), dim=-1)
+    def embed_objects(self, pooled: ObjectPool) -> Tensor:
+        """-> [N, E]. A detector's features care little for colour, so the pixels come too, as a
+        histogram whose bins are learned, of the upper and of the lower half."""
+        narrow = [
+            self.narrow[str(s)](pooled.cells[:, i]).flatten(1) for i, s in enumerate(ROI_STRIDES)
+        ]
+        halves = self.colour(pooled.pixels).unflatten(1, (2, -1)).mean(2).flatten(1)
+        return F.normalize(self.object(torch.cat([*narrow, pooled.around, halves], 1)), dim=-1)
 
     def embed_clip(self, older: Tensor, newer: Tensor) -> Tensor:
         """Means [B, D] of the frames' vectors in a clip's halves -> [B, E]."""
@@ -85,9 +102,8 @@ def pool_picture(features: Features) -> Tensor:
     return torch.cat([*(x.float() for x in pooled), grid], 1)
 
 
-def pool_objects(features: Features, xyxy: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Boxes [n, 4] px of each picture -> cells [N, 2, k * k, 2P] at strides 8 and 16, and what
-    the context says there, [N, C]."""
+def pool_objects(images: Tensor, features: Features, xyxy: Sequence[Tensor]) -> ObjectPool:
+    """Of the boxes [n, 4] px of each picture of uint8 [B, H, W, 3]."""
     assert features.context is not None, "of another encoder"
     boxes = [x.float() for x in xyxy]
     cells = [
@@ -95,7 +111,14 @@ def pool_objects(features: Features, xyxy: Sequence[Tensor]) -> tuple[Tensor, Te
         for s in ROI_STRIDES
     ]
     around = roi_align(features.context.float(), boxes, 1, 1 / 32, 2, aligned=True)
-    return torch.stack([x.flatten(2).transpose(1, 2) for x in cells], 1), around.flatten(1)
+    picture = images.to(around.device).permute(0, 3, 1, 2).float()
+    pixels = roi_align(picture, boxes, ROI_PIXELS, 1.0, 2, aligned=True) / 128 - 1
+    return ObjectPool(torch.stack([_rows(x) for x in cells], 1), around.flatten(1), _rows(pixels))
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[N, C, k, k] -> [N, k * k, C]"""
+    return x.flatten(2).transpose(1, 2)
 
 
 class ClipWindow:
@@ -154,10 +177,10 @@ class EmbeddingReader:
 
     @torch.inference_mode()
     def read(
-        self, features: Features, found: Sequence[Detections]
+        self, images: Tensor, features: Features, found: Sequence[Detections]
     ) -> list[tuple[NDArray[np.float32], Embeddings]]:
-        """For each picture the frame's vector [D] and, as far as asked for, its levels' and its
-        objects'; boxes of `found` in the picture's pixels."""
+        """For each picture of uint8 [B, H, W, 3] the frame's vector [D] and, as far as asked for,
+        its levels' and its objects'; boxes of `found` in the picture's pixels."""
         pooled = pool_picture(features)
         frames = self.network.embed_frame(pooled).cpu().numpy()
         levels: Sequence[NDArray[np.float16] | None] = [None] * len(found)
@@ -165,17 +188,17 @@ class EmbeddingReader:
         if "pyramid" in self._scopes:
             levels = list(_half(self.network.embed_levels(pooled)))
         if "object" in self._scopes:
-            objects = self._objects(features, found)
+            objects = self._objects(images, features, found)
         return [
             (frame, Embeddings(level, rows))
             for frame, level, rows in zip(frames, levels, objects, strict=True)
         ]
 
     def _objects(
-        self, features: Features, found: Sequence[Detections]
+        self, images: Tensor, features: Features, found: Sequence[Detections]
     ) -> list[NDArray[np.float16]]:
         boxes = [torch.from_numpy(each.xyxy).to(self._device) for each in found]
-        vectors = _half(self.network.embed_objects(*pool_objects(features, boxes)))
+        vectors = _half(self.network.embed_objects(pool_objects(images, features, boxes)))
         ends = np.cumsum([len(each) for each in found])[:-1]
         return np.split(vectors, ends)
 

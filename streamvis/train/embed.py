@@ -22,7 +22,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from streamvis.config.model import LocalPath
-from streamvis.encode.embedder import CLIP_NS, PART, Embedder, pool_objects, pool_picture
+from streamvis.encode.embedder import (
+    CLIP_NS,
+    PART,
+    Embedder,
+    ObjectPool,
+    pool_objects,
+    pool_picture,
+)
 from streamvis.encode.sv_tiny_encoder import SvTinyEncoder
 from streamvis.errors import ConfigError, WeightsError
 from streamvis.train.second_stage import FrozenEncoder, Progress, StageConfig, fit, save_part
@@ -63,8 +70,7 @@ class Looks:
     place: Tensor  # int64 [L]
     t_s: Tensor  # float64 [L] in the place
     clip: tuple[NDArray[np.int64], ...]  # L, the looks of the clip that ends here, in order
-    cells: Tensor  # float16 [N, ...] of pool_objects
-    around: Tensor  # float16 [N, C]
+    objects: ObjectPool  # float16, of N
     thing: Tensor  # int64 [N]
 
 
@@ -130,9 +136,11 @@ class Learner(nn.Module):
 
     def _object_loss(self, pairs: NDArray[np.int64]) -> Tensor:
         rows = torch.from_numpy(pairs.T.reshape(-1))
-        cells, around = self._looks.cells[rows].float(), self._looks.around[rows].float()
+        whole = self._looks.objects
+        part = (x[rows].float() for x in (whole.cells, whole.around, whole.pixels))
         thing = self._looks.thing[rows]
-        return contrast(self.embedder.embed_objects(cells, around), thing[:, None] == thing)
+        vectors = self.embedder.embed_objects(ObjectPool(*part))
+        return contrast(vectors, thing[:, None] == thing)
 
     def _clip_loss(self, pairs: NDArray[np.int64]) -> Tensor:
         ends = pairs.T.reshape(-1)
@@ -204,34 +212,35 @@ def _collect(frozen: FrozenEncoder, config: EmbedConfig) -> Looks:
     rng = np.random.default_rng(config.seed)
     teacher = Teacher(config.teacher)
     shots: list[Shot] = []
-    columns: list[list[Tensor]] = [[], [], [], []]
+    columns: list[list[Tensor]] = [[], [], [], [], []]
     source = load_shots(config.data, config.input_size, config.teacher)
     while group := list(islice(source, _CHUNK)):
         looks = [look for shot in group for look in (shot, alter(shot, rng))]
         seen = [_presence(teacher, shot.image) for shot in group]
         for column, value in zip(columns, _pool(frozen, looks), strict=False):
             column.append(value.half())
-        columns[3].append(torch.stack(seen).repeat_interleave(2, 0))
+        columns[4].append(torch.stack(seen).repeat_interleave(2, 0))
         shots += [_without_image(look) for look in looks]
-    pooled, cells, around, presence = (torch.cat(column) for column in columns)
+    pooled, *objects, presence = (torch.cat(column) for column in columns)
     return Looks(
         pooled,
         presence,
         torch.from_numpy(number([shot.place for shot in shots])),
         torch.tensor([shot.t_s for shot in shots], dtype=torch.float64),
         tuple(_clips(shots)),
-        cells,
-        around,
+        ObjectPool(*objects),
         torch.from_numpy(number([thing for shot in shots for thing in shot.things])),
     )
 
 
-def _pool(frozen: FrozenEncoder, looks: Sequence[Shot]) -> tuple[Tensor, Tensor, Tensor]:
-    features = frozen.encode(np.stack([look.image for look in looks]))
+def _pool(frozen: FrozenEncoder, looks: Sequence[Shot]) -> list[Tensor]:
+    images = np.stack([look.image for look in looks])
+    features = frozen.encode(images)
     boxes = [torch.from_numpy(look.xyxy) for look in looks]
     with torch.inference_mode():
-        pooled = pool_picture(features), *pool_objects(features, boxes)
-    return tuple(x.clone() for x in pooled)  # type: ignore[return-value]
+        objects = pool_objects(torch.from_numpy(images), features, boxes)
+        pooled = pool_picture(features), objects.cells, objects.around, objects.pixels
+    return [x.clone() for x in pooled]
 
 
 def _presence(teacher: Teacher, image: NDArray[np.uint8]) -> Tensor:

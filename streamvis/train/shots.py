@@ -130,7 +130,7 @@ def _drive_shots(folder: Path, every: int, size: tuple[int, int]) -> Iterator[Sh
                 shot = Shot(
                     frame.image,
                     (rows.xyxy * scale).astype(np.float32),
-                    tuple((town, int(track)) for track in rows.track_id),
+                    tuple((str(folder), int(track)) for track in rows.track_id),
                     (town, camera),
                     float(frame.pts * frame.time_base),
                     (str(folder), camera),

@@ -44,10 +44,14 @@ def encoder(weights: Path) -> SvTinyEncoder:
     return encoder
 
 
+IMAGES = torch.from_numpy(
+    np.random.default_rng(0).integers(0, 256, (2, SIZE[1], SIZE[0], 3), np.uint8)
+)
+
+
 @pytest.fixture(scope="module")
 def features(encoder: SvTinyEncoder) -> Features:
-    images = np.random.default_rng(0).integers(0, 256, (2, SIZE[1], SIZE[0], 3), np.uint8)
-    return encoder.encode_full(torch.from_numpy(images))
+    return encoder.encode_full(IMAGES)
 
 
 def found(boxes: np.ndarray) -> Detections:
@@ -55,7 +59,7 @@ def found(boxes: np.ndarray) -> Detections:
 
 
 def test_every_scope_has_its_size_and_norm(encoder, features):
-    none, two = EmbeddingReader(encoder).read(features, [found(BOXES[:0]), found(BOXES)])
+    none, two = EmbeddingReader(encoder).read(IMAGES, features, [found(BOXES[:0]), found(BOXES)])
     assert two[0].shape == (256,)
     assert two[1].pyramid.shape == (3, 128)
     assert two[1].objects.shape == (2, 128)
@@ -65,7 +69,7 @@ def test_every_scope_has_its_size_and_norm(encoder, features):
 
 
 def test_only_what_was_asked_for_is_made(encoder, features):
-    ((_, more), _) = EmbeddingReader(encoder, ["object"]).read(features, [found(BOXES)] * 2)
+    ((_, more), _) = EmbeddingReader(encoder, ["object"]).read(IMAGES, features, [found(BOXES)] * 2)
     assert more.pyramid is None
     assert more.objects is not None
     assert not EmbeddingReader(encoder, ["object"]).makes_clips
@@ -73,26 +77,40 @@ def test_only_what_was_asked_for_is_made(encoder, features):
 
 def test_rows_belong_to_the_detections_whatever_their_order(encoder, features):
     reader = EmbeddingReader(encoder, ["object"])
-    ((_, one), (_, other)) = reader.read(features, [found(BOXES), found(BOXES)])
-    ((_, turned), _) = reader.read(features, [found(BOXES[::-1].copy()), found(BOXES)])
+    ((_, one), (_, other)) = reader.read(IMAGES, features, [found(BOXES), found(BOXES)])
+    ((_, turned), _) = reader.read(IMAGES, features, [found(BOXES[::-1].copy()), found(BOXES)])
     assert np.array_equal(turned.objects, one.objects[::-1])
     assert not np.allclose(one.objects, other.objects, atol=1e-3), "another picture, another vector"
 
 
-def test_an_objects_vector_does_not_read_what_is_far_from_it():
-    """Half a picture away nothing changes; under the box everything does."""
+def test_an_object_is_what_lies_under_its_box():
+    """Half a picture away nothing counts; under the box everything does."""
     torch.manual_seed(0)
     maps = {s: torch.randn(1, 4, 192 // s, 256 // s) for s in (8, 16, 32)}
-    context = torch.randn(1, 4, 6, 8)
-    features = Features(maps, torch.zeros(1, 2), context=context)
-    cells, around = pool_objects(features, [torch.from_numpy(BOXES[:1])])
-    for x in (maps[8], maps[16], context):
+    features = Features(maps, torch.zeros(1, 2), context=torch.randn(1, 4, 6, 8))
+    images = IMAGES[:1].clone()
+    box = [torch.from_numpy(BOXES[:1])]
+    before = vars(pool_objects(images, features, box))
+    for x in (maps[8], maps[16], features.context):
         x[..., x.shape[-1] // 2 :] += 1
-    far_cells, far_around = pool_objects(features, [torch.from_numpy(BOXES[:1])])
-    torch.testing.assert_close(far_cells, cells)
-    torch.testing.assert_close(far_around, around)
-    maps[8][..., : maps[8].shape[-1] // 2] += 1
-    assert not torch.allclose(pool_objects(features, [torch.from_numpy(BOXES[:1])])[0], cells)
+    images[:, :, 128:] = 0
+    far = vars(pool_objects(images, features, box))
+    for name, value in before.items():
+        torch.testing.assert_close(far[name], value)
+    for x in (maps[8], features.context):
+        x[..., : x.shape[-1] // 2] += 1
+    images[:] = 0
+    under = vars(pool_objects(images, features, box))
+    assert all(not torch.allclose(under[name], value) for name, value in before.items())
+
+
+def test_pixels_of_an_even_box_are_its_colour():
+    maps = {s: torch.zeros(1, 4, 192 // s, 256 // s) for s in (8, 16, 32)}
+    features = Features(maps, torch.zeros(1, 2), context=torch.zeros(1, 4, 6, 8))
+    images = torch.zeros(1, 192, 256, 3, dtype=torch.uint8)
+    images[:, 5:60, 5:70] = torch.tensor([64, 128, 192], dtype=torch.uint8)
+    pixels = pool_objects(images, features, [torch.from_numpy(BOXES[:1])]).pixels
+    torch.testing.assert_close(pixels, torch.tensor([-0.5, 0.0, 0.5]).expand(1, 144, 3))
 
 
 def test_pooling_a_picture_equals_its_plain_form():
