@@ -147,7 +147,7 @@ class TokenReader:
                 "use the encoder sv_tiny, or take sem out of publish.opt_in"
             )
         bundle = encoder.bundle
-        if f"{PART}.queries" not in bundle.tensors:
+        if not bundle.has(PART):
             raise WeightsError(
                 f"{bundle.path} has no semantic tokens; train them with `streamvis train "
                 "configs/train/tokens.yaml`, or take sem out of publish.opt_in"
