@@ -66,6 +66,7 @@ class FrozenEncoder:
     """The bundle's encoder as a pipeline runs it: what a part learns on is what it will get."""
 
     def __init__(self, config: StageConfig) -> None:
+        _open_log(config)  # before minutes of work: can the result be written?
         self.encoder: Encoder = build_encoder(
             EncoderConfig(
                 weights=config.weights,
@@ -114,7 +115,8 @@ def fit(part: nn.Module, loss: Loss, config: StageConfig, progress: Progress) ->
 def save_part(part: nn.Module, name: str, config: StageConfig) -> Path:
     """Write the bundle's copy that has this part into `out`; returns its path."""
     path = config.out / "sv_tiny.safetensors"
-    about = config.model_dump(mode="json", exclude={"out", "weights", "data", "threads"})
+    private = {"data", "threads"} | {k for k, v in dict(config).items() if isinstance(v, Path)}
+    about = config.model_dump(mode="json", exclude=private | {"weights"})
     try:
         add_part(load_bundle(config.weights), name, part, about, path)
     except OSError as error:
@@ -123,7 +125,6 @@ def save_part(part: nn.Module, name: str, config: StageConfig) -> Path:
 
 
 def _open_log(config: StageConfig) -> Path:
-    """Before minutes of work: can the result be written?"""
     try:
         config.out.mkdir(parents=True, exist_ok=True)
         (config.out / "log.jsonl").write_text("")
