@@ -30,6 +30,7 @@ from streamvis.client import (
     VidMessage,
 )
 from streamvis.errors import AddressError
+from streamvis.types import Embeddings
 from streamvis.wire import KINDS, FrameMessage
 
 _SHORT = 8  # values of an embedding that are shown unless all are asked for
@@ -77,6 +78,8 @@ def _print_json(message: AnyMessage, full: bool) -> None:
     if isinstance(message, EmbMessage):
         record["dim"] = len(message.embedding)
         record["embedding"] = record["embedding"][: None if full else _SHORT]
+        if not full:
+            record["more"] = _shapes(message.more)
     if isinstance(message, SemMessage) and not full:
         del record["tokens"]["vectors"]
     print(json.dumps(record), flush=True)
@@ -119,6 +122,7 @@ def describe(message: AnyMessage) -> Iterable[str]:
             yield from _describe_objects(message)
         case EmbMessage():
             yield f"[{len(message.embedding)}] {message.embedding.dtype} of {message.model.name}"
+            yield from (f"{name} {shape}" for name, shape in _shapes(message.more).items())
         case SemMessage():
             tokens = message.tokens
             most = tokens.codes[np.argsort(-tokens.share)][:_MAX_OBJECTS]
@@ -162,6 +166,12 @@ def _describe_objects(message: DetMessage) -> Iterable[str]:
         yield f"{name}{track} {found.score[i]:.2f}"
     if len(found) > _MAX_OBJECTS:
         yield "…"
+
+
+def _shapes(more: Embeddings) -> dict[str, Any]:
+    """What came beside the frame's vector, by name; a clip's times as they are."""
+    found = {name: value for name, value in vars(more).items() if value is not None}
+    return {name: list(getattr(value, "shape", value)) for name, value in found.items()}
 
 
 def _ms(value: float | None) -> str:
