@@ -121,6 +121,7 @@ def describe(one: Film) -> dict[str, Any]:
         "step_s": round(step_s, 3),
         "same_next": steadiness(one, 1),
         "same_after_1s": steadiness(one, max(1, round(1 / step_s))),
+        "cosine_next": cosine_next(one),
     }
 
 
@@ -141,6 +142,16 @@ def steadiness(one: Film, steps: int) -> float:
     pairs = zip(one.tokens, one.tokens[steps:], strict=False)
     same = [float(new.share[old.codes == new.codes].sum()) for old, new in pairs]
     return round(statistics.mean(same), 3)
+
+
+def cosine_next(one: Film) -> float:
+    """Of the slots' vectors to those of the next frame, weighed as above."""
+    pairs = zip(one.tokens, one.tokens[1:], strict=False)
+    likeness = [
+        float(new.share @ (old.vectors.astype(np.float32) * new.vectors).sum(1))
+        for old, new in pairs
+    ]
+    return round(statistics.mean(likeness), 4)
 
 
 # ---------------------------------------------------------------- retrieval
