@@ -87,7 +87,7 @@ def parse_args() -> argparse.Namespace:
 def show(name: str, rows: Mapping[str, Any]) -> None:
     print(f"\n{name}")
     for row, value in rows.items():
-        print(f"  {row:<34}{json.dumps(value)}", flush=True)
+        print(f"  {row:<50}{json.dumps(value)}", flush=True)
 
 
 # ---------------------------------------------------------------- contenders

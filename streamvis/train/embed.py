@@ -69,6 +69,7 @@ class Looks:
     presence: Tensor  # float32 [L, 80]
     place: Tensor  # int64 [L]
     t_s: Tensor  # float64 [L] in the place
+    series: Tensor  # int64 [L] a drive in one weather
     clip: tuple[NDArray[np.int64], ...]  # L, the looks of the clip that ends here, in order
     objects: ObjectPool  # float16, of N
     thing: Tensor  # int64 [N]
@@ -98,7 +99,8 @@ class Learner(nn.Module):
         self._probe = nn.Linear(frame_size, looks.presence.shape[1])
         self._looks = looks
         self._config = config
-        self._near = _near(looks)
+        self._near = _near(looks.place, looks.t_s)
+        self._alike = _near(looks.series, looks.t_s)
         self._same = _same(looks.thing.numpy())
         if not self._near or not self._same:
             raise ConfigError("data: nothing in it is seen twice; add drives, videos or pictures")
@@ -107,8 +109,13 @@ class Learner(nn.Module):
     def forward(self, step: int) -> Mapping[str, Tensor]:
         rng = np.random.default_rng((self._config.seed, step))
         frames = _draw(self._near, self._config.batch_frames, rng)
+        levels = _draw(self._alike, self._config.batch_frames, rng)
         objects = _draw(self._same, self._config.batch_objects, rng)
-        terms = {**self._frame_losses(frames), "object": self._object_loss(objects)}
+        terms = {
+            **self._frame_losses(frames),
+            "pyramid": self._level_loss(levels),
+            "object": self._object_loss(objects),
+        }
         if self._clips:
             terms["clip"] = self._clip_loss(_draw(self._clips, self._config.batch_clips, rng))
         return terms
@@ -116,28 +123,30 @@ class Learner(nn.Module):
     def _frame_losses(self, pairs: NDArray[np.int64]) -> dict[str, Tensor]:
         """Pairs [n, 2] of looks."""
         rows = torch.from_numpy(pairs.T.reshape(-1))  # the firsts, then the seconds
-        pooled = self._looks.pooled[rows].float()
-        vectors = self.embedder.embed_frame(pooled)
-        levels = self.embedder.embed_levels(pooled)
-        maybe = self._maybe_same_place(rows)
-        presence = self._looks.presence[rows]
+        vectors = self.embedder.embed_frame(self._looks.pooled[rows].float())
         told = F.binary_cross_entropy_with_logits(
-            self._probe(vectors * _PROBE_SCALE), presence, reduction="none"
+            self._probe(vectors * _PROBE_SCALE), self._looks.presence[rows], reduction="none"
         )
         return {
-            "frame": contrast(vectors, maybe),
-            "pyramid": torch.stack([contrast(v, maybe) for v in levels.unbind(1)]).mean(),
+            "frame": contrast(vectors, self._maybe_same(self._looks.place, rows)),
             "presence": self._config.presence * told.sum(1).mean(),
         }
 
-    def _maybe_same_place(self, rows: Tensor) -> Tensor:
-        place, t_s = self._looks.place[rows], self._looks.t_s[rows]
+    def _level_loss(self, pairs: NDArray[np.int64]) -> Tensor:
+        """In another weather a place is another picture to them."""
+        rows = torch.from_numpy(pairs.T.reshape(-1))
+        levels = self.embedder.embed_levels(self._looks.pooled[rows].float())
+        maybe = self._maybe_same(self._looks.series, rows)
+        return torch.stack([contrast(vectors, maybe) for vectors in levels.unbind(1)]).mean()
+
+    def _maybe_same(self, place: Tensor, rows: Tensor) -> Tensor:
+        place, t_s = place[rows], self._looks.t_s[rows]
         return (place[:, None] == place) & ((t_s[:, None] - t_s).abs() < _FAR_S)
 
     def _object_loss(self, pairs: NDArray[np.int64]) -> Tensor:
         rows = torch.from_numpy(pairs.T.reshape(-1))
         whole = self._looks.objects
-        part = (x[rows].float() for x in (whole.cells, whole.around, whole.pixels))
+        part = (x[rows].float() for x in (whole.cells, whole.around, whole.colours))
         thing = self._looks.thing[rows]
         vectors = self.embedder.embed_objects(ObjectPool(*part))
         return contrast(vectors, thing[:, None] == thing)
@@ -145,7 +154,7 @@ class Learner(nn.Module):
     def _clip_loss(self, pairs: NDArray[np.int64]) -> Tensor:
         ends = pairs.T.reshape(-1)
         vectors = self.embedder.embed_clip(*self._halves(ends))
-        return contrast(vectors, self._maybe_same_place(torch.from_numpy(ends)))
+        return contrast(vectors, self._maybe_same(self._looks.place, torch.from_numpy(ends)))
 
     def _halves(self, ends: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Mean frame vectors [n, D] of the older and newer half of the clips that end here."""
@@ -178,11 +187,11 @@ def contrast(vectors: Tensor, maybe_same: Tensor) -> Tensor:
 # ---------------------------------------------------------------- pairs
 
 
-def _near(looks: Looks) -> list[tuple[int, ...]]:
+def _near(place: Tensor, t_s: Tensor) -> list[tuple[int, ...]]:
     """Groups of looks at one place within _NEAR_S: any two of a group are a pair."""
     groups: dict[tuple[int, int], list[int]] = {}
-    bins = (looks.t_s / _NEAR_S).floor().long().tolist()
-    for row, key in enumerate(zip(looks.place.tolist(), bins, strict=True)):
+    bins = (t_s / _NEAR_S).floor().long().tolist()
+    for row, key in enumerate(zip(place.tolist(), bins, strict=True)):
         groups.setdefault(key, []).append(row)
     return [tuple(group) for group in groups.values() if len(group) > 1]
 
@@ -227,6 +236,7 @@ def _collect(frozen: FrozenEncoder, config: EmbedConfig) -> Looks:
         presence,
         torch.from_numpy(number([shot.place for shot in shots])),
         torch.tensor([shot.t_s for shot in shots], dtype=torch.float64),
+        torch.from_numpy(number([shot.series for shot in shots])),
         tuple(_clips(shots)),
         ObjectPool(*objects),
         torch.from_numpy(number([thing for shot in shots for thing in shot.things])),
@@ -239,7 +249,7 @@ def _pool(frozen: FrozenEncoder, looks: Sequence[Shot]) -> list[Tensor]:
     boxes = [torch.from_numpy(look.xyxy) for look in looks]
     with torch.inference_mode():
         objects = pool_objects(torch.from_numpy(images), features, boxes)
-        pooled = pool_picture(features), objects.cells, objects.around, objects.pixels
+        pooled = pool_picture(features), objects.cells, objects.around, objects.colours
     return [x.clone() for x in pooled]
 
 

@@ -75,7 +75,7 @@ def alter(shot: Shot, rng: np.random.Generator, shift: float = 0.08) -> Shot:
     moved: Any = cv2.warpAffine(
         shot.image, move, (width, height), borderValue=(LETTERBOX_FILL,) * 3
     )
-    light = moved * (rng.uniform(0.8, 1.2) * rng.uniform(0.94, 1.06, 3)) + rng.uniform(-15, 15)
+    light = moved * (rng.uniform(0.9, 1.1) * rng.uniform(0.97, 1.03, 3)) + rng.uniform(-8, 8)
     noisy = light + rng.normal(0, rng.uniform(0, 5), light.shape)
     whole = shot.xyxy * scale + np.tile(offset, 2)
     seen = np.clip(whole, 0, [width, height] * 2).astype(np.float32)

@@ -104,13 +104,17 @@ def test_an_object_is_what_lies_under_its_box():
     assert all(not torch.allclose(under[name], value) for name, value in before.items())
 
 
-def test_pixels_of_an_even_box_are_its_colour():
+def test_colours_of_a_box_are_their_shares():
     maps = {s: torch.zeros(1, 4, 192 // s, 256 // s) for s in (8, 16, 32)}
     features = Features(maps, torch.zeros(1, 2), context=torch.zeros(1, 4, 6, 8))
     images = torch.zeros(1, 192, 256, 3, dtype=torch.uint8)
-    images[:, 5:60, 5:70] = torch.tensor([64, 128, 192], dtype=torch.uint8)
-    pixels = pool_objects(images, features, [torch.from_numpy(BOXES[:1])]).pixels
-    torch.testing.assert_close(pixels, torch.tensor([-0.5, 0.0, 0.5]).expand(1, 144, 3))
+    images[:, :, :35] = torch.tensor([48, 112, 240], dtype=torch.uint8)  # middles of bins 1, 3, 7
+    images[:, :, 35:] = torch.tensor([16, 16, 16], dtype=torch.uint8)  # 0, 0, 0
+    (colours,) = pool_objects(images, features, [torch.from_numpy(BOXES[:1])]).colours
+    assert colours.norm() == pytest.approx(1, abs=1e-5)
+    shares = colours.square().view(8, 8, 8)
+    assert shares[1, 3, 7] == pytest.approx(0.5, abs=0.05)
+    assert shares[0, 0, 0] == pytest.approx(0.5, abs=0.05)
 
 
 def test_pooling_a_picture_equals_its_plain_form():
