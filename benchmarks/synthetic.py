@@ -181,7 +181,7 @@ def _changed_percent(a: np.ndarray, b: np.ndarray) -> float:
 def cpu_seconds(seed: int) -> dict[str, float]:
     """Of all threads together, by samples a pixel, in the order in which drives are written.
 
-    A camera's first frame is not counted: it uploads what it sees.
+    A camera's first frame is not counted: it uploads what it sees and draws its still shadows.
     """
     found = {}
     for samples in (1, 2, 4):

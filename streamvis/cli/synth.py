@@ -23,10 +23,14 @@ from streamvis.source.synth.scene import MAX_SECONDS, SceneConfig, StreetScene
 from streamvis.source.synth.training import write_pictures
 from streamvis.source.synth.uri import parse_size
 
+_DRIVE_ONLY = (
+    "seconds", "fps", "weather", "site", "rig", "cameras", "samples", "extras", "frame_code", "crf",
+)  # fmt: skip
 PICTURES = 100  # of --labels, if nobody says how many
 
 
 def synth(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to make.")],
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another town.")] = 1,
     seconds: Annotated[float, typer.Option(help="Length of the drive.")] = 6.0,
@@ -63,6 +67,8 @@ def synth(
     """
     try:
         _check_labels(labels, frames)
+        if labels:
+            _check_drawn(context)
         config = SceneConfig(
             seed, _num_frames(seconds, fps), fps, *parse_size(size), _names(cameras), weather,
             site, _rig(rig), Film(samples=samples),
@@ -95,6 +101,14 @@ def _check_labels(labels: str, frames: int | None) -> None:
         raise ValueError("--frames goes with --labels coco; a drive is --seconds long")
 
 
+def _check_drawn(context: typer.Context) -> None:
+    """What is drawn at random, or is of drives only, cannot be asked for too."""
+    for name in _DRIVE_ONLY:
+        if str(context.get_parameter_source(name)).endswith("COMMANDLINE"):
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"{option} goes with a drive; --labels coco draws it or has none")
+
+
 def _num_frames(seconds: float, fps: int) -> int:
     if not 0 < seconds <= MAX_SECONDS:
         raise ValueError(f"seconds must be above 0 and at most {MAX_SECONDS}, got {seconds:g}")
@@ -116,11 +130,19 @@ def _rig(path: Path | None) -> Mapping[str, Mount]:
     if path is None:
         return {}
     try:
-        return read_rig(json.loads(path.read_text(encoding="utf-8")))
+        return read_rig(json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_object))
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:  # not JSON, not UTF-8, or not a rig
         raise ValueError(f"{path}: {error}") from error
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object; a name given twice would lose a camera silently."""
+    names = [name for name, _ in pairs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{min(twice)!r} is there twice")
+    return dict(pairs)
 
 
 @contextmanager

@@ -94,6 +94,29 @@ def test_pictures_are_photographs_not_flat_fields(
         assert 50 < frame.image.mean() < 200
 
 
+def is_road(scene: StreetScene, frame: RenderedFrame) -> np.ndarray:
+    """[H, W] whether a pixel shows near ground at the height of the road."""
+    view = scene.camera(frame.camera, frame.index)
+    rays = np.dstack([view.tangents(), np.ones(frame.depth.shape)]) @ view.rotation.T
+    height = view.position[2] + rays[..., 2] * frame.depth
+    return (np.abs(height) < 0.02) & (frame.ids == 0) & (frame.depth < 40)
+
+
+def test_the_sun_lights_the_road_but_for_its_shadows(
+    frames: dict[tuple[str, int], RenderedFrame],
+) -> None:
+    """Against the same street without its sun; frame 3 takes still shadows from those before."""
+    sunless = filmed(StreetScene(TOWN), num_frames=CONFIG.num_frames, fps=CONFIG.fps)
+    sunless.light = replace(sunless.light, sun=(0.0, 0.0, 0.0))
+    dark, sunny = sunless.render("front", 3), frames["front", 3]
+    road = is_road(sunless, dark)
+    gain = ((sunny.image.mean(-1) + 1) / (dark.image.mean(-1) + 1))[road]  # of grey levels
+    assert road.mean() > 0.2
+    assert (gain > 1.6).mean() > 0.35
+    assert (gain < 1.1).mean() > 0.15
+    assert ((gain > 1.15) & (gain < 1.5)).mean() < 0.2  # few are between
+
+
 def test_there_is_much_to_find(frames: dict[tuple[str, int], RenderedFrame]) -> None:
     seen = {o.category for frame in frames.values() for o in frame.objects}
     assert {"person", "bicycle", "car", "traffic_light"} <= seen <= set(CLASSES)
@@ -597,6 +620,9 @@ CAMERA = {"offset_m": [0, 0, 1], "hfov_deg": 90}
         ({"a": {**CAMERA, "offset_m": [0, 0]}}, "offset_m must be 3 numbers"),
         ({"a": {**CAMERA, "offset_m": [0, 0, float("nan")]}}, "offset_m must be 3 numbers"),
         ({"a": {**CAMERA, "offset_m": [0, 0, 0]}}, "up must be above 0"),
+        ({"a": {**CAMERA, "offset_m": [1e9, 0, 2]}}, "within 50 m of the rig"),
+        ({"a": {**CAMERA, "delay_ns": 1.5}}, "delay_ns must be whole, from 0 to"),
+        ({"a": {**CAMERA, "delay_ns": 10**20}}, "delay_ns must be whole, from 0 to"),
         ({"a": {**CAMERA, "yaw_deg": "left"}}, "yaw_deg must be a number"),
         ({"a": {**CAMERA, "lens": [float("inf"), 0]}}, "lens must be 2 numbers"),
         ({"a": {**CAMERA, "hfov_deg": 200}}, "from 5 to 130"),

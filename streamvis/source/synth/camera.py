@@ -29,6 +29,8 @@ class Mount:
 
 MAX_CAMERAS = 6
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_MAX_OFFSET_M = 50.0
+_MAX_DELAY_NS = 1_000_000_000
 _MOUNT_KEYS = {
     "offset_m": 3, "yaw_deg": 1, "pitch_deg": 1, "hfov_deg": 1, "delay_ns": 1, "lens": 2
 }  # how many numbers each has  # fmt: skip
@@ -229,6 +231,10 @@ def _read_mount(name: str, entry: Any) -> Mount:
         raise ValueError(f"{where}: hfov_deg must be from 5 to 130, got {hfov:g}")
     if up <= 0:
         raise ValueError(f"{where}: offset_m is [forward, left, up], and up must be above 0")
+    if max(map(abs, numbers["offset_m"])) > _MAX_OFFSET_M:
+        raise ValueError(f"{where}: offset_m must stay within {_MAX_OFFSET_M:g} m of the rig")
+    if not (delay.is_integer() and 0 <= delay <= _MAX_DELAY_NS):
+        raise ValueError(f"{where}: delay_ns must be whole, from 0 to {_MAX_DELAY_NS}")
     return Mount((forward, left, up), yaw, pitch, hfov, int(delay), (k1, k2))
 
 

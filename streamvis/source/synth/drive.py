@@ -36,7 +36,7 @@ def write_drive(
 
     `extras` are some of extras.EXTRAS: one PNG a frame beside the videos.
     """
-    with whole_folder(folder, replace, "rig.json") as work:
+    with whole_folder(folder, replace) as work:
         _write_files(scene, work, progress, frame_code, crf, extras)
 
 

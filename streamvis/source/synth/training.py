@@ -51,7 +51,7 @@ def write_pictures(
     if num_frames < 1:
         raise ValueError(f"frames must be at least 1, got {num_frames}")
     labels = CocoLabels()
-    with whole_folder(folder, replace, "annotations.json") as work:
+    with whole_folder(folder, replace) as work:
         (work / "images").mkdir()
         for number, (frame, scene) in enumerate(_pictures(num_frames, seed, size)):
             name = f"{number:06d}.jpg"

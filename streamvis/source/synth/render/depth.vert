@@ -19,4 +19,6 @@ void main() {
     v_uv = uv;
     v_material = material.xy * 255.0;
     gl_Position = world_to_clip * vec4(world, 1.0);
+    // A low sun throws from beyond the map's near plane, too.
+    gl_Position.z = max(gl_Position.z, -gl_Position.w);
 }

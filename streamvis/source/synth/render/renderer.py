@@ -27,6 +27,7 @@ SKY_M = 10_000.0  # depth of a pixel that shows nothing
 REACH_M = 46.0  # half the side of the fine shadow map
 FAR_REACH_M = 220.0
 SHADOW_PX, SKY_SHADOW_PX = 2048, 768
+SHADOW_CELL_M, FAR_CELL_M = 8.0, 60.0  # still shadows are thrown once for each such square
 MAX_LAMPS = 28
 _FAMILIES = {  # variants of geometry.frag
     "FRONT": (Kind.PLAIN, Kind.WINDOW),
@@ -97,7 +98,6 @@ class Renderer:
         self._sky = _sky_texture(light)
         self._near, self._far = _ShadowMap(SHADOW_PX), _ShadowMap(SHADOW_PX)
         self._above = _ShadowMap(SKY_SHADOW_PX)
-        self._far_centre: tuple[float, float] | None = None
         self._albedo, self._normal = gl.texture(size, 4), gl.texture(size, 4, dtype="f2")
         self._ids = gl.texture(size, 2, dtype="f4")
         for texture in (self._albedo, self._normal, self._ids):
@@ -113,7 +113,7 @@ class Renderer:
         gl = context()
         eye = shot.camera.position
         groups = [p for g in (*self._still, *shot.groups) for p in g.by_distance(eye)]
-        self._shadows(shot, groups)
+        self._shadows(shot)
         self._summed.use()
         gl.clear(0, 0, 0, 0)
         ids = depth = None
@@ -215,29 +215,30 @@ class Renderer:
         data = np.frombuffer(self._developed.read(components=3, alignment=1), np.uint8)
         return data.reshape(height, width, 3)[::-1].copy()
 
-    def _shadows(self, shot: Shot, groups: Sequence[Group]) -> None:
-        camera = shot.camera
-        ahead = camera.position + camera.rotation[:, 2] * (0.5 * REACH_M)
-        at = np.array([ahead[0], ahead[1], 0.0])
-        self._cast(self._above, groups, np.array([0.0, 0.0, 1.0]), at, REACH_M, 60.0)
+    def _shadows(self, shot: Shot) -> None:
+        """Still things throw theirs anew only when the camera has left its square or turned."""
+        camera, up = shot.camera, np.array([0.0, 0.0, 1.0])
+        eye = _snapped(camera.position, SHADOW_CELL_M)
+        at = eye + _snapped(camera.rotation[:, 2] * (0.5 * REACH_M), SHADOW_CELL_M)
+        moving = [p for g in shot.groups for p in g.by_distance(camera.position)]
+        self._cast(self._above, moving, _Aim(up, at, eye, REACH_M, 60.0))
         if self._light.sun[1] <= 0.02:
             return
-        self._cast(self._near, groups, self._light.to_sun, at, REACH_M, 130.0)
-        far = tuple(np.round(at[:2] / 60.0) * 60.0)
-        if far != self._far_centre:
-            self._far_centre = far
-            middle = np.array([*far, 0.0])
-            self._cast(self._far, self._still, self._light.to_sun, middle, FAR_REACH_M, 300.0)
+        self._cast(self._near, moving, _Aim(self._light.to_sun, at, eye, REACH_M, 130.0))
+        far = _snapped(at, FAR_CELL_M)
+        self._cast(self._far, (), _Aim(self._light.to_sun, far, far, FAR_REACH_M, 300.0))
 
-    def _cast(
-        self, shadow: _ShadowMap, groups: Sequence[Group], towards: NDArray[np.float64],
-        centre: NDArray[np.float64], reach_m: float, depth_m: float,
-    ) -> None:  # fmt: skip
-        gl = context()
-        shadow.aim(towards, centre, reach_m, depth_m)
-        shadow.frame.use()
-        gl.enable_only(gl.DEPTH_TEST)
-        shadow.frame.clear(depth=1.0)
+    def _cast(self, shadow: _ShadowMap, moving: Sequence[Group], aim: _Aim) -> None:
+        context().enable_only(context().DEPTH_TEST)
+        if shadow.aim(aim):
+            still = [p for g in self._still for p in g.by_distance(aim.eye)]
+            shadow.still.clear(depth=1.0)
+            self._throw(shadow, shadow.still, still)
+        context().copy_framebuffer(shadow.all, shadow.still)
+        self._throw(shadow, shadow.all, moving)
+
+    def _throw(self, shadow: _ShadowMap, frame: Any, groups: Sequence[Group]) -> None:
+        frame.use()
         held = [g[shadow.may_hold(g)] for g in groups if g.mesh.casts]
         self._draw_depth(held, {"world_to_clip": shadow.matrix})
 
@@ -310,42 +311,69 @@ class _Sample:
         )
 
 
+@dataclass(frozen=True)
+class _Aim:
+    """What square a shadow map covers, seen from where."""
+
+    towards: NDArray[np.float64]  # [3] unit, to the light
+    centre: NDArray[np.float64]  # [3] world
+    eye: NDArray[np.float64]  # [3] things far from it are drawn coarser
+    reach_m: float  # half the square's side
+    depth_m: float
+
+    def key(self) -> tuple[float, ...]:
+        return (*self.towards, *self.centre, *self.eye, self.reach_m, self.depth_m)
+
+    def matrix(self, side_px: int) -> NDArray[np.float64]:
+        """[4, 4] world -> clip."""
+        up = np.array([0.0, 1.0, 0.0] if abs(self.towards[2]) > 0.99 else [0.0, 0.0, 1.0])
+        right = np.cross(up, self.towards)
+        right /= np.linalg.norm(right)
+        axes = np.stack([right, np.cross(self.towards, right), -self.towards])  # world -> map
+        middle = axes @ self.centre
+        texel = 2 * self.reach_m / side_px
+        middle[:2] = np.round(middle[:2] / texel) * texel  # or shadows' edges would crawl
+        scale = np.array([1 / self.reach_m, 1 / self.reach_m, 1 / self.depth_m])
+        matrix = np.eye(4)
+        matrix[:3, :3] = axes * scale[:, None]
+        matrix[:3, 3] = -middle * scale
+        return matrix
+
+
 class _ShadowMap:
-    """Depth along a direction over a square."""
+    """Depth along a direction over a square; beside it, that of the still things alone."""
 
     def __init__(self, side_px: int) -> None:
-        gl = context()
-        self.texture = gl.depth_texture((side_px, side_px))
+        gl, size = context(), (side_px, side_px)
+        self.texture = gl.depth_texture(size)
         self.texture.compare_func = "<="
         self.texture.filter = gl.LINEAR, gl.LINEAR
         self.texture.repeat_x = self.texture.repeat_y = False
-        self.frame = gl.framebuffer(depth_attachment=self.texture)
+        # copy_framebuffer copies once for each colour, so a depth without one is not copied.
+        self.all = gl.framebuffer([gl.texture(size, 1)], self.texture)
+        self.still = gl.framebuffer([gl.texture(size, 1)], gl.depth_texture(size))
+        for frame in (self.all, self.still):
+            frame.color_mask = False, False, False, False
         self.matrix = np.eye(4)
         self._side_px = side_px
+        self._aimed: tuple[float, ...] | None = None
 
-    def aim(
-        self,
-        towards: NDArray[np.float64],
-        centre: NDArray[np.float64],
-        reach_m: float,
-        depth_m: float,
-    ) -> None:
-        helper = np.array([0.0, 1.0, 0.0]) if abs(towards[2]) > 0.99 else np.array([0.0, 0.0, 1.0])
-        right = np.cross(helper, towards)
-        right /= np.linalg.norm(right)
-        axes = np.stack([right, np.cross(towards, right), -towards])  # world -> map
-        middle = axes @ centre
-        texel = 2 * reach_m / self._side_px
-        middle[:2] = np.round(middle[:2] / texel) * texel  # or shadows' edges would crawl
-        scale = np.array([1 / reach_m, 1 / reach_m, 1 / depth_m])
-        self.matrix = np.eye(4)
-        self.matrix[:3, :3] = axes * scale[:, None]
-        self.matrix[:3, 3] = -middle * scale
-        self._margin = 1 / reach_m
+    def aim(self, aim: _Aim) -> bool:
+        """Whether it shows another square than before."""
+        if aim.key() == self._aimed:
+            return False
+        self._aimed, self._margin = aim.key(), 1 / aim.reach_m
+        self.matrix = aim.matrix(self._side_px)
+        return True
 
     def may_hold(self, found: Group) -> NDArray[np.bool_]:
         at = found.centre @ self.matrix[:2, :3].T + self.matrix[:2, 3]
         return np.asarray((np.abs(at) < 1 + found.radius[:, None] * self._margin).all(1))
+
+
+def _snapped(at: NDArray[np.float64], cell_m: float) -> NDArray[np.float64]:
+    """The middle of the square of the ground that it is in."""
+    return np.array([*(np.round(at[:2] / cell_m) * cell_m), 0.0])
 
 
 def _near_first(groups: Sequence[Group], eye: NDArray[np.float64]) -> list[Group]:
