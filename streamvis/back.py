@@ -56,8 +56,6 @@ class _CameraState:
     tracker: Tracker
     clip: ClipWindow = field(default_factory=ClipWindow)
     answer: _Answer | None = None  # to the newest packet
-    published: int = 0
-    lost_infer: int = 0
 
 
 class PerceptionBack:
@@ -94,8 +92,8 @@ class PerceptionBack:
     def step(self, packets: Sequence[TilePacket]) -> tuple[list[FrameResult], dict[str, Feedback]]:
         """One batch: at most one packet per camera, results in the packets' order.
 
-        A packet that does not fit its camera's canvas gives no result, counts as lost in
-        `infer`, and its camera is asked for an I packet.
+        A packet that does not fit its camera's canvas gives no result, its camera is asked for an
+        I packet, and its front counts it as lost in `infer`.
         """
         t_received_ns = time.monotonic_ns()
         self.batch += 1
@@ -163,6 +161,10 @@ class PerceptionBack:
         """The camera's canvas, uint8 [H, W, 3] RGB; read it before the next step."""
         return self._cameras[camera].canvas.image
 
+    def forget(self, camera: str) -> None:
+        """Free what is kept for this camera: it ended, or went to another worker."""
+        self._cameras.pop(camera, None)
+
     def _state(self, packet: TilePacket) -> _CameraState:
         if packet.camera not in self._cameras:
             tracker = Tracker(self._tracker_config, classes=self._detector.model.classes)
@@ -174,7 +176,6 @@ class PerceptionBack:
     def _accept(self, packet: TilePacket) -> bool:
         state = self._state(packet)
         if not state.canvas.fits(packet):
-            state.lost_infer += 1
             return False
         state.canvas.apply(packet)
         if packet.is_discont:
@@ -195,7 +196,6 @@ class PerceptionBack:
         if tokens is not None:
             tokens = tokens.with_boxes(packet.letterbox.to_source(tokens.xyxy))
         tracked = state.tracker.update(in_source, _media_time_ns(packet))
-        state.published += 1
         return FrameResult(
             camera=packet.camera,
             epoch=self._epoch,
@@ -210,7 +210,7 @@ class PerceptionBack:
             tiles=count_tiles(packet.plan),
             packet_kind=packet.plan.kind,
             model=self.model,
-            ledger=_ledger(packet, state),
+            ledger=_ledger(packet),
             is_discont=packet.is_discont,
             is_corrupt=packet.is_corrupt,
             tokens=tokens,
@@ -267,14 +267,15 @@ def _media_time_ns(packet: TilePacket) -> int:
     return round(packet.pts * packet.time_base * 1_000_000_000)
 
 
-def _ledger(packet: TilePacket, state: _CameraState) -> Ledger:
+def _ledger(packet: TilePacket) -> Ledger:
+    """As of this frame; nothing else of its camera is on its way. Not a count of this worker's
+    own: what its predecessor published, it knows from the front."""
     counts = packet.counts
     lost = {
         "source": counts.lost_source,
         "decode": counts.lost_decode,
         "policy": counts.lost_policy,
-        "infer": state.lost_infer,
+        "infer": packet.lost_infer,
         "publish": 0,
     }
-    in_flight = counts.frames - sum(lost.values()) - state.published
-    return Ledger(counts.frames, state.published, in_flight, lost)
+    return Ledger(counts.frames, counts.frames - sum(lost.values()), 0, lost)

@@ -39,6 +39,16 @@ class RuntimeConfig(ConfigModel):
 
     kind: RuntimeKind = Field(default="ray", description="Ray actors, or one local process")
     workers: int = Field(default=1, ge=1, description="Encoder workers; cameras are shared out")
+    spares: int = Field(
+        default=0, ge=0, description="Workers with loaded models that wait for one to die"
+    )
+    worker_timeout: DurationNs = Field(
+        default=15_000_000_000, gt=0, description="A worker that hangs for so long is replaced"
+    )
+    run_until: Literal["cameras_end", "stopped"] = Field(
+        default="cameras_end",
+        description="stopped: goes on without any camera, until it is told to stop",
+    )
     gpus_per_worker: float | None = Field(
         default=None,
         ge=0,

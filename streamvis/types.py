@@ -219,6 +219,7 @@ class TilePacket:
     capture: CaptureTime
     stamps_ns: Mapping[str, int]  # monotonic, keys from STAGES
     counts: SourceCounts
+    lost_infer: int = 0  # of the frames before this one, packets that gave no result
     is_discont: bool = False
     is_corrupt: bool = False
 
@@ -358,6 +359,9 @@ class Ledger:
         counts = [*self.lost.values(), self.in_flight, self.published]
         if sum(counts) != self.source_frames or min(counts) < 0:
             raise ValueError(f"the ledger does not add up: {self}")
+
+
+NO_FRAMES = Ledger(0, 0, 0, dict.fromkeys(LOSS_STAGES, 0))
 
 
 @dataclass(frozen=True)

@@ -772,6 +772,7 @@ def encode_packet(packet: TilePacket) -> list[Part]:
         "capture": dict(vars(packet.capture)),
         "stamps_ns": dict(packet.stamps_ns),
         "counts": dict(vars(packet.counts)),
+        "lost_infer": packet.lost_infer,
         "discont": packet.is_discont,
         "corrupt": packet.is_corrupt,
     }
@@ -839,6 +840,8 @@ def _read_packet(header: _Reader, arrays: Arrays) -> TilePacket:
         capture=_read_capture(header.reader("capture")),
         stamps_ns=_read_stamps(header),
         counts=_read_counts(header.reader("counts")),
+        # Absent in 1.2.
+        lost_infer=header.integer("lost_infer", at_least=0) if "lost_infer" in header else 0,
         is_discont=header.flag("discont"),
         is_corrupt=header.flag("corrupt"),
     )

@@ -41,11 +41,15 @@ def as_p(packet, index=(0,)):
 
 
 def test_a_p_packet_without_its_base_is_refused_counted_and_answered_with_a_pli(back):
-    _, second, third = packets("pli", 3)
+    front = build_front(ENCODER, TilingConfig())
+    frames = [make_frame(i, "pli", (128, 64)) for i in range(3)]
+    front.step(frames[0], Feedback())
+    second = front.step(frames[1], Feedback(acked_seq=0))
     results, feedback = back.step([as_p(second)])
     assert results == []
     assert feedback["pli"].need_i
     assert feedback["pli"].credit == 1, "the camera must be able to send the I packet"
+    third = front.step(frames[2], feedback["pli"])
     results, feedback = back.step([third])
     assert not feedback["pli"].need_i
     assert feedback["pli"].acked_seq == third.seq

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from streamvis.front import build_front
 from streamvis.runtime.as_recorded import read_decisions
+from streamvis.runtime.continued import open_continued
 from streamvis.runtime.feed import CameraFeed, plan_feed
-from streamvis.runtime.report import CameraReport
+from streamvis.runtime.report import CameraReport, Process
 from streamvis.runtime.rounds import Inbox
 from streamvis.runtime.tile_link import FrontLink
-from streamvis.source.open import open_source
 from streamvis.topology import PipelineConfig
-from streamvis.types import Feedback, Frame
+from streamvis.types import NO_FRAMES, Feedback, Frame, Ledger
 
 _POLL_MS = 100
 
@@ -22,42 +22,56 @@ class CameraLoop:
     """Runs one camera from its first frame to its last."""
 
     def __init__(
-        self, config: PipelineConfig, camera: str, tiles_endpoint: str, results_endpoint: str
+        self,
+        config: PipelineConfig,
+        camera: str,
+        tiles_endpoint: str,
+        results_endpoint: str,
+        before: Ledger = NO_FRAMES,
     ) -> None:
+        """`before` is where the frames of the camera's earlier lives went: numbers go on."""
         self._config = config
         self._camera = camera
         self._tiles_endpoint = tiles_endpoint
         self._results_endpoint = results_endpoint
+        self._before = before
         self._inbox: Inbox[Frame] = Inbox([camera], config.clock)
         self._feed: CameraFeed | None = None
         self._aborting = threading.Event()
         self._has_started = False
         self._is_drained = False
 
-    def open(self) -> None:
-        """Open the source; raises SourceError."""
+    def open(self) -> tuple[Process, CameraReport]:
+        """Open the source; raises SourceError. Returns which process this is, and how it is."""
         config, recorded = self._config, None
         if config.as_recorded:
             recorded = read_decisions(config, [self._camera]).plans[self._camera]
-        self._front = build_front(config.encoder, config.tiling, recorded)
-        source = open_source(self._camera, config.sources[self._camera], config.encoder.input_size)
+        self._front = build_front(config.encoder, config.tiling, recorded, self._before)
+        source = open_continued(config, self._camera, self._before)
         plan = plan_feed(config, self._results_endpoint, recorded)
-        self._feed = CameraFeed(self._camera, source, self._inbox, plan)
+        self._feed = CameraFeed(self._camera, source, self._inbox, plan, self._before)
+        return Process.this(), self.report()
 
     def run(self, start_ns: int) -> None:
         """Until the source is over or `stop` is called; `report` says how it ended."""
         feed = self._feed
         assert feed is not None, "open() comes before run()"
-        link = FrontLink(self._tiles_endpoint, self._camera)
+        self._link = FrontLink(self._tiles_endpoint, self._camera)
+        self._linked_to = self._tiles_endpoint
         feed.start(start_ns)
         self._has_started = True
         try:
-            self._send_all(link)
+            self._send_all()
             feed.join()
             self._is_drained = True
-            link.end(self._front.account(feed.seen))
+            self._link.end(self._front.account(feed.seen))
         finally:
-            link.close()
+            self._link.close()
+
+    def pin(self, tiles_endpoint: str) -> None:
+        """Thread-safe: send to the worker at this endpoint from now on, beginning with an I
+        packet. The one before is gone, and the packet it did not answer with it."""
+        self._tiles_endpoint = tiles_endpoint
 
     def stop(self, abort: bool = False) -> None:
         """End early; with `abort` do not even wait for the answer to the last packet."""
@@ -75,15 +89,29 @@ class CameraLoop:
         report = self._feed.report(self._front, self._is_drained)
         return replace(report, state="cut_off") if self._aborting.is_set() else report
 
-    def _send_all(self, link: FrontLink) -> None:
+    def _send_all(self) -> None:
         feedback: Feedback | None = Feedback()
         while feedback and (frames := self._inbox.take_round()):
-            link.send(self._front.step(frames[0], feedback))
-            feedback = self._wait_for_feedback(link)
+            if self._is_moved:
+                self._move()
+                feedback = replace(feedback, need_i=True)
+            self._link.send(self._front.step(frames[0], feedback))
+            feedback = self._wait_for_feedback()
 
-    def _wait_for_feedback(self, link: FrontLink) -> Feedback | None:
+    def _wait_for_feedback(self) -> Feedback | None:
         while not self._aborting.is_set():
-            feedback = link.receive(_POLL_MS)
+            feedback = self._link.receive(_POLL_MS)
             if feedback is not None:
                 return feedback
+            if self._is_moved:
+                return Feedback()
         return None
+
+    @property
+    def _is_moved(self) -> bool:
+        return self._linked_to != self._tiles_endpoint
+
+    def _move(self) -> None:
+        self._link.close()
+        self._linked_to = self._tiles_endpoint
+        self._link = FrontLink(self._linked_to, self._camera)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Protocol
 
 from streamvis.runtime.report import CameraReport
+from streamvis.types import Ledger
 
 ShouldStop = Callable[[], bool]
+BeginLife = Callable[[str], Ledger]  # camera -> where the frames of its earlier lives went
 
 
 class Stopped(Exception):

@@ -19,7 +19,7 @@ from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.source.base import Source
 from streamvis.topology import PipelineConfig
-from streamvis.types import Frame, SourceCounts
+from streamvis.types import NO_FRAMES, Frame, Ledger, SourceCounts
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +55,22 @@ class CameraFeed:
     """Owns a source. Live, frames are released at their media time and the newest wins;
     in a replay every frame waits until it is taken."""
 
-    def __init__(self, camera: str, source: Source, inbox: Inbox[Frame], plan: FeedPlan) -> None:
+    def __init__(
+        self,
+        camera: str,
+        source: Source,
+        inbox: Inbox[Frame],
+        plan: FeedPlan,
+        before: Ledger = NO_FRAMES,
+    ) -> None:
+        """`source` and `before` as of `open_continued`."""
         self._camera = camera
         self._source = source
         self._plan = plan
         self._inbox = inbox
         self._stopping = threading.Event()
-        self._num_frames = 0
+        self._before = before
+        self._num_frames = before.source_frames - before.lost["source"] - before.lost["decode"]
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"feed-{camera}", daemon=True)
 
@@ -96,7 +105,7 @@ class CameraFeed:
             return self._error.state, str(self._error)
         if self._error is not None:
             return "error", f"broke off: {self._error!r}"
-        missing = self._source.lost_source
+        missing = self._source.lost_source - self._before.lost["source"]
         if missing and not self._stopping.is_set():
             return "ended_early", f"ended {missing} frames early; check or repeat the recording"
         return "ended", ""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamvis.runtime.report import CameraReport
+from streamvis.runtime.report import REMOVED, CameraReport
 from streamvis.types import LOSS_STAGES, STAGES, Ledger
 from streamvis.wire import Observed, Origin, StatMessage
 
@@ -94,7 +94,20 @@ class RunLedger:
     def update(self, report: CameraReport) -> None:
         """A camera's own counts; also when they come late or twice."""
         with self._lock:
-            self._books[report.camera].report = report
+            if report.camera in self._books:
+                self._books[report.camera].report = report
+
+    def begin_life(self, camera: str) -> Ledger:
+        """A camera starts, anew or again: where its frames of earlier lives went. What was in
+        flight then counts as lost until it comes after all."""
+        with self._lock:
+            book = self._books.setdefault(camera, _CameraBook(camera))
+            return book.begin_life()
+
+    def end_camera(self, camera: str) -> None:
+        """It was removed: no more `stat` of it; its books stay for the summary."""
+        with self._lock:
+            self._books[camera].end()
 
     def status(self, recent: bool = False) -> list[CameraStatus]:
         """Of every camera; `recent` takes the figures of the last frames only."""
@@ -104,6 +117,8 @@ class RunLedger:
 
     def _stats(self, seq: int) -> Iterable[StatMessage]:
         for status in self.status(recent=True):
+            if status.state == REMOVED:
+                continue
             yield StatMessage(
                 origin=self._origin,
                 camera=status.camera,
@@ -131,10 +146,25 @@ class _CameraBook:
         self._newest_ingest_ns = 0
         self._num_detections = 0
 
+    def begin_life(self) -> Ledger:
+        known = self.report.counts.frames  # a process that died may have had frames in hand
+        books = self._ledger(at_least=known)
+        lost = {**books.lost, "infer": books.lost["infer"] + books.in_flight}
+        self._newest = Ledger(books.source_frames, books.published, 0, lost)
+        self.report = CameraReport(self.report.camera, "connecting")
+        return self._newest
+
+    def end(self) -> None:
+        self.begin_life()
+        self.report = CameraReport(self.report.camera, REMOVED)
+        for kept in (self._sent_ns, self._latency_ms, self._stages_ms):
+            kept.clear()
+
     def see(self, seen: Observed, now_ns: int) -> None:
         stamps = seen.stamps_ns
         self._published += 1
-        self._newest = seen.ledger
+        if seen.ledger.source_frames >= self._newest.source_frames:  # not of an earlier life
+            self._newest = seen.ledger
         self._sent_ns.append(now_ns)
         self._latency_ms.append((now_ns - stamps["ingest"]) / 1e6)
         times_ns = [stamps[stage] for stage in STAGES]
@@ -161,18 +191,21 @@ class _CameraBook:
             is_failed=self.report.is_failed,
         )
 
-    def _ledger(self) -> Ledger:
+    def _ledger(self, at_least: int = 0) -> Ledger:
         """While a camera runs its newest result knows best, once it ended by itself its own
         report: then nothing waits between its threads any more."""
-        frames, lost = self._newest.source_frames, dict(self._newest.lost)
-        if self.report.is_over and self.report.state != "crashed":
-            counts = self.report.counts
-            frames = max(frames, counts.frames)
+        frames, lost = max(self._newest.source_frames, at_least), dict(self._newest.lost)
+        counts = self.report.counts
+        if self.report.is_over and self.report.state != "crashed" and counts.frames >= frames:
+            frames = counts.frames
             lost["source"] = counts.lost_source
             lost["decode"] = counts.lost_decode
             lost["policy"] = counts.lost_policy
-        # Results keep their order, so one that the worker counts and we have not seen is lost.
-        lost["publish"] = self._newest.published - self._published
+        # Results keep their order, so one that the worker counts and we have not seen is lost;
+        # and one that a camera gave up with its worker may have been on its way to us.
+        late = self._published - self._newest.published - self._newest.lost["publish"]
+        lost["publish"] = max(0, -late)
+        lost["infer"] -= max(0, late)
         in_flight = frames - self._published - sum(lost.values())
         if self.is_closed:
             lost["infer"] += in_flight

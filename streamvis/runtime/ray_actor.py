@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamvis.runtime.quiet_threads import wait_quietly
+from streamvis.runtime.report import WorkerFacts
 from streamvis.topology import PipelineConfig
 
 
@@ -17,11 +18,18 @@ class EncoderActor:
 
         self._loop = WorkerLoop(config, tiles_endpoint, results_endpoint)
 
-    def open(self) -> None:
-        self._loop.open()
+    def open(self) -> WorkerFacts:
+        return self._loop.open()
 
     def run(self, cameras: Sequence[str]) -> None:
         self._loop.run(cameras)
 
     def give_up(self, camera: str) -> None:
         self._loop.give_up(camera)
+
+    def finish(self) -> None:
+        self._loop.finish()
+
+    def stuck_ns(self) -> int:
+        """How long its newest turn has been going on."""
+        return self._loop.stuck_ns

@@ -56,6 +56,12 @@ class Rounds(Generic[T]):
             self._first_ns = now_ns
         self._items[camera] = item
 
+    def open(self, camera: str) -> None:
+        """Items of this camera may come, too; a new one is the last of a round."""
+        self._open.add(camera)
+        if camera not in self._order:
+            self._order.append(camera)
+
     def close(self, camera: str) -> None:
         """No more items of this camera; the one it left is still handed out."""
         self._open.discard(camera)
@@ -119,6 +125,10 @@ class Inbox(Generic[T]):
             self._changed.wait_for(
                 lambda: self._rounds.takes(camera) or not self._rounds.is_open(camera)
             )
+
+    def open(self, camera: str) -> None:
+        with self._changed:
+            self._rounds.open(camera)
 
     def close(self, camera: str) -> None:
         with self._changed:

@@ -19,7 +19,7 @@ from streamvis.publish.info import Informer
 from streamvis.publish.proxy import Proxy
 from streamvis.publish.sync import SyncJoiner
 from streamvis.record.recorder import Recorder, RecordSummary
-from streamvis.runtime.engine import Engine, ShouldStop, Stopped
+from streamvis.runtime.engine import BeginLife, Engine, ShouldStop, Stopped
 from streamvis.runtime.film import Film
 from streamvis.runtime.ledger import CameraStatus, RunLedger
 from streamvis.runtime.quiet_threads import wait_quietly
@@ -111,7 +111,7 @@ class Session:
             proxy = stack.enter_context(self._proxy(folder))
             self._start_film(proxy.address)
             self._start_recorder(proxy.address)
-            engine = _make_engine(self._config, proxy.backend, folder)
+            engine = _make_engine(self._config, proxy.backend, folder, self.ledger.begin_life)
             stack.callback(engine.close)
             stack.callback(self._note_cameras, engine)
             with suppress(Stopped):
@@ -233,7 +233,9 @@ def _say_nothing(phase: str, address: str) -> None:
     del phase, address
 
 
-def _make_engine(config: PipelineConfig, results_endpoint: str, folder: Path) -> Engine:
+def _make_engine(
+    config: PipelineConfig, results_endpoint: str, folder: Path, begin_life: BeginLife
+) -> Engine:
     if config.runtime.kind == "local":
         wait_quietly()
         from streamvis.runtime.local_engine import LocalEngine  # torch
@@ -241,7 +243,7 @@ def _make_engine(config: PipelineConfig, results_endpoint: str, folder: Path) ->
         return LocalEngine(config, results_endpoint)
     from streamvis.runtime.ray_engine import RayEngine  # Ray
 
-    return RayEngine(config, results_endpoint, folder)
+    return RayEngine(config, results_endpoint, folder, begin_life)
 
 
 def _share_cores(config: PipelineConfig) -> PipelineConfig:

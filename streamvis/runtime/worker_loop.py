@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 import zmq
@@ -12,6 +13,7 @@ from streamvis.back import PerceptionBack, build_back
 from streamvis.pipeline import publish
 from streamvis.publish.publisher import Publisher
 from streamvis.runtime.as_recorded import read_decisions
+from streamvis.runtime.report import Process, WorkerFacts
 from streamvis.runtime.rounds import Rounds
 from streamvis.runtime.tile_link import BackLink
 from streamvis.topology import PipelineConfig
@@ -19,25 +21,30 @@ from streamvis.types import TilePacket
 from streamvis.wire import End
 
 _POLL_MS = 100
+_SILENT_NS = 1_000_000_000  # live: a camera that sent nothing for so long is not waited for
 
 
 class WorkerLoop:
-    """Runs the cameras pinned to one worker until the last of them has ended."""
+    """Serves the cameras that send to it; live ones come and go as they like."""
 
     def __init__(self, config: PipelineConfig, tiles_endpoint: str, results_endpoint: str) -> None:
         self._config = config
+        self._is_replay = config.clock == "replay"
         self._tiles_endpoint = tiles_endpoint
         self._results_endpoint = results_endpoint
-        self._given_up: SimpleQueue[str] = SimpleQueue()
+        self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()  # from other threads
+        self._finishing = threading.Event()
+        self._heard_ns: dict[str, int] = {}  # when each camera sent its newest packet
+        self._turn_ns = time.monotonic_ns()
 
-    def open(self) -> None:
+    def open(self) -> WorkerFacts:
         """Load the models and bind the tile stream; raises WeightsError."""
         config = self._config
         self._publisher = Publisher(
             config.name,
             self._results_endpoint,
             zmq.Context.instance(),
-            is_lossless=config.clock == "replay",
+            is_lossless=self._is_replay,
         )
         self._back: PerceptionBack = build_back(
             config.encoder,
@@ -48,32 +55,50 @@ class WorkerLoop:
         )
         self._back.warm_up(-(-len(config.sources) // config.runtime.workers))
         self._link = BackLink(self._tiles_endpoint)
+        return WorkerFacts(Process.this(), self._publisher.epoch)
 
     def run(self, cameras: Sequence[str]) -> None:
-        """Serve these cameras until the last of them has ended."""
+        """In a replay until the last of these cameras has ended; live until `finish`."""
         config = self._config
         batches = read_decisions(config, cameras).batches if config.as_recorded else ()
         self._rounds: Rounds[TilePacket] = Rounds(
             cameras, config.clock, config.runtime.batch_window, batches
         )
         try:
-            while not self._rounds.is_over:
-                self._turn()
+            while self._turn() or not self._is_over:
+                self._turn_ns = time.monotonic_ns()
         finally:
             self._link.close()
             self._publisher.close()
 
     def give_up(self, camera: str) -> None:
-        """Thread-safe: this camera died and will never send its end."""
-        self._given_up.put(camera)
+        """Thread-safe: this camera died or went elsewhere, and will never send its end."""
+        self._orders.put(lambda: self._forget(camera))
 
-    def _turn(self) -> None:
-        self._close_given_up()
-        due_ns = self._rounds.due_in_ns(time.monotonic_ns())
+    def finish(self) -> None:
+        """Thread-safe: all cameras have ended; what they sent is still served."""
+        self._finishing.set()
+
+    @property
+    def stuck_ns(self) -> int:
+        """How long the newest turn has been going on; thread-safe."""
+        return time.monotonic_ns() - self._turn_ns
+
+    @property
+    def _is_over(self) -> bool:
+        return self._rounds.is_over if self._is_replay else self._finishing.is_set()
+
+    def _turn(self) -> bool:
+        """Whether there was something to do."""
+        self._follow_orders()
+        now_ns = time.monotonic_ns()
+        self._pass_over_silent(now_ns)
+        due_ns = self._rounds.due_in_ns(now_ns)
         if due_ns == 0:
             self._step(self._rounds.take())
-        else:
-            self._receive(_POLL_MS if due_ns is None else -(-due_ns // 1_000_000))
+            return True
+        has_come = self._receive(_POLL_MS if due_ns is None else -(-due_ns // 1_000_000))
+        return has_come or due_ns is not None
 
     def _step(self, packets: list[TilePacket]) -> None:
         """Feedback goes out before the results: the cameras prepare the next round meanwhile."""
@@ -82,17 +107,37 @@ class WorkerLoop:
             self._link.reply(camera, answer)
         publish(packets, results, self._back, self._publisher, self._config.opt_in)
 
-    def _receive(self, timeout_ms: int) -> None:
+    def _receive(self, timeout_ms: int) -> bool:
         message = self._link.receive(timeout_ms)
         if isinstance(message, TilePacket):
-            if self._rounds.takes(message.camera):  # not the last words of one given up
-                self._rounds.put(message.camera, message, time.monotonic_ns())
-        elif isinstance(message, End):
+            self._take_in(message)
+        elif isinstance(message, End) and self._is_replay:
             self._rounds.close(message.camera)
+        return message is not None
 
-    def _close_given_up(self) -> None:
+    def _take_in(self, packet: TilePacket) -> None:
+        now_ns = time.monotonic_ns()
+        if not self._is_replay:
+            self._rounds.open(packet.camera)
+            self._heard_ns[packet.camera] = now_ns
+        if self._rounds.takes(packet.camera):  # not the last words of one given up
+            self._rounds.put(packet.camera, packet, now_ns)
+
+    def _pass_over_silent(self, now_ns: int) -> None:
+        for camera, heard_ns in list(self._heard_ns.items()):
+            if now_ns - heard_ns > _SILENT_NS:
+                self._rounds.close(camera)
+                del self._heard_ns[camera]
+
+    def _forget(self, camera: str) -> None:
+        self._rounds.close(camera)
+        self._heard_ns.pop(camera, None)
+        if not self._is_replay:
+            self._back.forget(camera)
+
+    def _follow_orders(self) -> None:
         while True:
             try:
-                self._rounds.close(self._given_up.get_nowait())
+                self._orders.get_nowait()()
             except Empty:
                 return
