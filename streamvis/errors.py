@@ -13,14 +13,20 @@
     └── RegressionError            10  `regress` or `--check` found results that differ
 
 A caller's mistake is a ValueError; our own broken invariant is an AssertionError.
-Messages are one sentence that says what happened and one that says what to do.
+Messages are one sentence that says what happened and one that says what to do. Credentials in
+URIs are taken out of them here, whoever wrote them.
 """
+
+from streamvis.redact import redact
 
 
 class StreamvisError(Exception):
     """Base of the tree; `exit_code` is what the command line returns for it."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(message))
 
 
 class ConfigError(StreamvisError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +15,7 @@ from streamvis.encode.config import EncoderConfig
 from streamvis.errors import ConfigError
 from streamvis.publish.config import OptInKind, PublishConfig
 from streamvis.record.config import RecordConfig
-from streamvis.source.config import SourceConfig, SourceUri
+from streamvis.source.config import LiveConfig, SourceConfig, SourceUri, is_live
 from streamvis.tiling.config import TilingConfig
 from streamvis.track.config import TrackerConfig
 from streamvis.types import Clock
@@ -24,13 +23,12 @@ from streamvis.wire import check_name
 
 RuntimeKind = Literal["ray", "local"]
 
-_CREDENTIALS = re.compile(r"//[^/@\s]*@")
-
 
 class SourceDefaults(ConfigModel):
     """Keys that every source takes over unless it says otherwise."""
 
-    uri: SourceUri | None = None
+    uri: SourceUri | None = Field(default=None, repr=False)
+    live: LiveConfig = LiveConfig()
     max_frames: int | None = Field(default=None, ge=1)
 
 
@@ -176,6 +174,8 @@ class PipelineConfig(ConfigModel):
                 raise ValueError(f"outputs: at most one {key}; remove the others")
         if self.clock == "replay" and self.runtime.workers > 1 and not self.as_recorded:
             raise ValueError("clock: replay is reproducible on one worker only; set workers: 1")
+        if self.clock == "replay" and any(source.is_live for source in self.sources.values()):
+            raise ValueError("a live camera cannot be replayed; set clock: live, and record it")
         if self.as_recorded and self.clock != "replay":
             raise ValueError("as_recorded repeats what was: set clock: replay")
         return self
@@ -212,12 +212,14 @@ class PipelineConfig(ConfigModel):
 
     def resolved_json(self) -> str:
         """This config so that it means the same wherever it is read: paths are absolute, what
-        has a default is said. Credentials in URIs are taken out. `from_resolved` reads it back."""
+        has a default is said. URIs are without credentials. `from_resolved` reads it back."""
         values = self.model_dump(mode="json", exclude_none=True, exclude={"defaults"})
         if self.detector.onnx is None:
             del values["detector"]["decode"]  # it may only stand beside an ONNX model
         for source in values["sources"].values():
-            source["uri"] = _absolute(_CREDENTIALS.sub("//***@", source["uri"]))
+            source["uri"] = _absolute(source["uri"])
+            if not is_live(source["uri"]):
+                del source["live"]
         for part, key in (("encoder", "weights"), ("detector", "onnx")):
             if key in values[part]:
                 values[part][key] = _absolute(values[part][key])

@@ -10,6 +10,7 @@ import typer
 from streamvis.cli.options import Overrides, PipelinePath
 from streamvis.config.load import load_config
 from streamvis.errors import WeightsError
+from streamvis.redact import redact
 from streamvis.topology import PipelineConfig
 
 
@@ -32,4 +33,4 @@ def validate(
     print(f"{pipeline}: valid. {config.name}, cameras: {len(config.sources)}, clock {config.clock}")
     for name, source in config.sources.items():
         note = "" if "://" in source.uri or Path(source.uri).exists() else "  (not there now)"
-        print(f"  {name}: {source.uri}{note}")
+        print(f"  {name}: {redact(source.uri)}{note}")

@@ -56,6 +56,7 @@ class Footage:
         infos = {}
         for camera in self.cameras:
             with closing(self.open(camera, _ANY_SIZE)) as source:
+                assert source.info is not None, "a drive is no live camera"
                 infos[camera] = source.info
         return infos
 
@@ -78,7 +79,8 @@ class RoundReader:
         """Raises SourceError."""
         self._footage = footage
         self._sources = {camera: footage.open(camera, input_size) for camera in footage.cameras}
-        self.fps = {name: s.info.fps or _UNKNOWN_FPS for name, s in self._sources.items()}
+        fps = {name: s.info.fps for name, s in self._sources.items() if s.info}
+        self.fps = {name: value or _UNKNOWN_FPS for name, value in fps.items()}
         self._window_ns = round(0.5e9 / max(self.fps.values()))
 
     def __iter__(self) -> Iterator[Round]:

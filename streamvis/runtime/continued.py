@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamvis.source.base import OnUnit, Source
+from streamvis.source.live_state import LiveState
 from streamvis.source.open import open_source
 from streamvis.topology import PipelineConfig
-from streamvis.types import NO_FRAMES, AccessUnit, Frame, Ledger
+from streamvis.types import NO_FRAMES, AccessUnit, CameraInfo, Frame, Ledger
 
 
 def open_continued(config: PipelineConfig, camera: str, before: Ledger = NO_FRAMES) -> Source:
@@ -21,12 +22,19 @@ class ContinuedSource:
     discontinuity, and media time begins anew."""
 
     def __init__(self, source: Source, before: Ledger) -> None:
-        self.info = source.info
         self._source = source
         self._before = before
         self._on_unit: OnUnit | None = None
         self._has_frames = False
         self._has_units = False
+
+    @property
+    def info(self) -> CameraInfo | None:
+        return self._source.info
+
+    @property
+    def live(self) -> LiveState | None:
+        return self._source.live
 
     @property
     def on_unit(self) -> OnUnit | None:

@@ -82,6 +82,8 @@ class CameraFeed:
     def stop(self) -> None:
         """End early."""
         self._stopping.set()
+        if self._source.live:
+            self._source.live.stop()
         self._inbox.close(self._camera)
 
     def join(self) -> None:
@@ -94,10 +96,22 @@ class CameraFeed:
     def report(self, front: CameraFront, is_drained: bool) -> CameraReport:
         """How the camera is. It is over only when the front has taken all that was decoded:
         until then a frame that waits would look like one that was dropped."""
-        state, error = self._ending() if is_drained else ("live", "")
-        info = self._source.info
-        rate_hz = info.fps * self._plan.speed if self._plan.is_live else None
-        return CameraReport(self._camera, state, front.account(self.seen), error, rate_hz, info)
+        state, error = self._ending() if is_drained else self._condition()
+        counts = front.account(self.seen)
+        return CameraReport(self._camera, state, counts, error, self._rate_hz, self._source.info)
+
+    def _condition(self) -> tuple[str, str]:
+        """(state, what is wrong) while it runs."""
+        live = self._source.live
+        return (live.condition.state, live.condition.error) if live else ("live", "")
+
+    @property
+    def _rate_hz(self) -> float | None:
+        """Frames a second to expect: as measured, else as declared."""
+        live, info = self._source.live, self._source.info
+        if live and live.rate_hz:
+            return live.rate_hz
+        return info.fps * self._plan.speed if self._plan.is_live and info else None
 
     def _ending(self) -> tuple[str, str]:
         """(state, what went wrong)"""
@@ -105,6 +119,8 @@ class CameraFeed:
             return self._error.state, str(self._error)
         if self._error is not None:
             return "error", f"broke off: {self._error!r}"
+        if self._source.live and self._source.live.condition.state not in ("live", "stale"):
+            return self._condition()
         missing = self._source.lost_source - self._before.lost["source"]
         if missing and not self._stopping.is_set():
             return "ended_early", f"ended {missing} frames early; check or repeat the recording"
@@ -114,7 +130,8 @@ class CameraFeed:
     def seen(self) -> SourceCounts:
         """Frames the source had so far, and those it lost itself; final after the end."""
         lost_source, lost_decode = self._source.lost_source, self._source.lost_decode
-        return SourceCounts(self._num_frames + lost_source + lost_decode, lost_source, lost_decode)
+        decoded = self._num_frames + (self._source.live.num_dropped if self._source.live else 0)
+        return SourceCounts(decoded + lost_source + lost_decode, lost_source, lost_decode)
 
     def _run(self) -> None:
         try:
@@ -152,6 +169,8 @@ class CameraFeed:
     def _release(self, media_ns: int) -> int:
         """Wait until the frame is due; returns the moment it came in, monotonic ns. In a replay
         it comes in when there is room for it: waiting for its turn is not latency."""
+        if self._source.live:
+            return time.monotonic_ns()
         if not self._plan.is_live:
             self._inbox.wait_for_room(self._camera)
             return time.monotonic_ns()

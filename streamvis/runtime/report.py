@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from streamvis.types import CameraInfo, SourceCounts
 
 REMOVED = "removed"
+_RUNNING = ("connecting", "live", "stale", "reconnecting")
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class CameraReport:
 
     @property
     def is_over(self) -> bool:
-        return self.state not in ("connecting", "live")
+        return self.state not in _RUNNING
 
     @property
     def is_failed(self) -> bool:
-        return self.state not in ("connecting", "live", "ended", "cut_off", REMOVED)
+        return self.state not in (*_RUNNING, "ended", "cut_off", REMOVED)
 
 
 @dataclass(frozen=True)

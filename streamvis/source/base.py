@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from streamvis.source.live_state import LiveState
 from streamvis.types import LETTERBOX_FILL, AccessUnit, CameraInfo, Frame, LetterBox
 
 OnUnit: TypeAlias = Callable[[AccessUnit], None]
@@ -19,10 +20,17 @@ class Source(Protocol):
     Split in two so that whoever paces the camera can wait between them. Not thread-safe.
     """
 
-    info: CameraInfo
     on_unit: OnUnit | None
     """Gets every access unit of the bitstream as it is decoded; a source without one calls never.
     None costs nothing."""
+
+    @property
+    def info(self) -> CameraInfo | None:
+        """None until a live camera was reached."""
+
+    @property
+    def live(self) -> LiveState | None:
+        """Of a camera that sends on its own; None for a recording: its reader paces it."""
 
     def grab(self) -> int | None:
         """Media time of the next frame in ns since the first one; None at the end."""

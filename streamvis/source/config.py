@@ -2,36 +2,86 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from streamvis.config.model import ConfigModel, DurationNs, resolve_path
+from streamvis.redact import redact
 
 SYNTH_SCHEME = "synth://"
+LIVE_SCHEMES = ("rtsp", "rtsps", "http", "https", "udp")
+DEVICE_FOLDER = "/dev/"
+
+Transport = Literal["tcp", "udp"]
 
 
 def _resolve_uri(value: object) -> str:
     text = str(value)
-    if text.startswith(SYNTH_SCHEME):
+    scheme, colon, _ = text.partition("://")
+    if not colon:
+        return str(resolve_path(value))
+    if scheme in LIVE_SCHEMES or text.startswith(SYNTH_SCHEME):
         return text
-    if "://" in text:
-        scheme = text.split("://", 1)[0]
+    if scheme == "srt":
         raise ValueError(
-            f"{scheme}:// is not read yet; give a video file, a drive folder, or synth://street"
+            "srt:// is not read: PyAV's FFmpeg is built without SRT; let a relay turn it into "
+            "rtsp:// or udp://"
         )
-    return str(resolve_path(value))
+    raise ValueError(
+        f"{scheme}:// is not read; give {', '.join(LIVE_SCHEMES)}, synth, a video file, "
+        "a drive folder, or a device such as /dev/video0"
+    )
 
 
-SourceUri = Annotated[str, BeforeValidator(_resolve_uri)]
+SourceUri = Annotated[str, BeforeValidator(_resolve_uri), PlainSerializer(redact, when_used="json")]
+"""As it is written, with its credentials; they are left out wherever it is written down."""
+
+
+def is_live(uri: str) -> bool:
+    """A camera that sends on its own, as against a recording that waits to be read."""
+    return uri.partition("://")[0] in LIVE_SCHEMES or uri.startswith(DEVICE_FOLDER)
+
+
+class LiveConfig(ConfigModel):
+    """How a live camera is reached, and when it is given up."""
+
+    transport: Transport = Field(default="tcp", description="Of RTSP: what carries the media")
+    timeout: DurationNs = Field(
+        default=5_000_000_000, gt=0, description="Connect anew when nothing came for so long"
+    )
+    stale_after: DurationNs = Field(
+        default=1_000_000_000, gt=0, description="`stale` when no picture came for so long"
+    )
+    low_delay: bool = Field(
+        default=True, description="Wait less for packets out of order, and start at the newest"
+    )
+    retry_after: DurationNs = Field(
+        default=250_000_000, gt=0, description="Before the first new attempt; doubles each time"
+    )
+    retry_at_most: DurationNs = Field(
+        default=1_500_000_000, gt=0, description="Longest wait between two attempts"
+    )
+    options: dict[str, str] = Field(
+        default_factory=dict, description="FFmpeg's own, such as video_size: 1280x720"
+    )
+
+    @model_validator(mode="after")
+    def _check_waits(self) -> LiveConfig:
+        if self.retry_at_most < self.retry_after:
+            raise ValueError("retry_at_most must not be shorter than retry_after")
+        return self
 
 
 class SourceConfig(ConfigModel):
-    """One camera: a video file, one camera of a recorded drive, or a rendered street."""
+    """One camera: live, a video file, one camera of a recorded drive, or a rendered street."""
 
     uri: SourceUri = Field(
-        description="Video file, drive folder (with rig.json), or synth://street?seed=1"
+        repr=False,
+        description="rtsp://, http(s)://, udp://, /dev/video0, a video file, a drive folder "
+        "(with rig.json), or synth://street?seed=1",
     )
+    live: LiveConfig = Field(default=LiveConfig(), description="Of a live camera")
     camera: str | None = Field(
         default=None, description="Camera of the drive; the source's own name if not given"
     )
@@ -44,4 +94,10 @@ class SourceConfig(ConfigModel):
     def _check_window(self) -> SourceConfig:
         if self.end is not None and self.end <= self.start:
             raise ValueError("end must be later than start")
+        if self.is_live and (self.start or self.end is not None or self.loop):
+            raise ValueError("a live camera has no start, end or loop; take them out")
         return self
+
+    @property
+    def is_live(self) -> bool:
+        return is_live(self.uri)

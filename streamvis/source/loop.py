@@ -24,10 +24,13 @@ class LoopSource:
     """Rounds of a source, without end. Numbers and media time go on, the first frame of a round
     is a discontinuity; capture times are those of the pictures, so they repeat."""
 
+    live = None
+
     def __init__(self, open_round: Callable[[], Source]) -> None:
         """`open_round` opens the source at its beginning."""
         self._open_round = open_round
         self._source = open_round()
+        assert self._source.info is not None, "a live camera does not begin again"
         self.info = replace(self._source.info, num_frames=None)
         self._on_unit: OnUnit | None = None
         self._before = _Before()

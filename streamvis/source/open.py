@@ -8,6 +8,7 @@ from streamvis.errors import SourceError
 from streamvis.source.base import Source
 from streamvis.source.config import SYNTH_SCHEME, SourceConfig
 from streamvis.source.drive import CAPTURE_UNCERTAINTY_NS, Drive
+from streamvis.source.live import LiveSource
 from streamvis.source.loop import LoopSource
 from streamvis.source.recorded import RecordedSource, is_recording
 from streamvis.source.video import VideoSource
@@ -17,8 +18,11 @@ from streamvis.source.window import WindowSource
 def open_source(name: str, config: SourceConfig, input_size: tuple[int, int]) -> Source:
     """Open camera `name`. Frames come at `input_size` (width, height) px, letter-boxed.
 
-    Raises SourceError with a typed state when it cannot be opened.
+    Raises SourceError with a typed state when a recording cannot be opened; a live camera says how
+    it is while it is read.
     """
+    if config.is_live:
+        return LiveSource(name, config, input_size)
     is_window = config.start > 0 or config.end is not None
     if not (is_window or config.loop):
         return _open_whole(name, config, input_size, config.max_frames)

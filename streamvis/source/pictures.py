@@ -68,6 +68,8 @@ class PictureSource:
     swscale converts and scales in one pass, so no full-size RGB picture is ever made.
     """
 
+    live = None
+
     def __init__(
         self,
         packets: Packets,

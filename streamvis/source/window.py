@@ -17,6 +17,8 @@ class WindowSource:
     be decoded again.
     """
 
+    live = None
+
     def __init__(
         self,
         source: Source,
@@ -24,6 +26,7 @@ class WindowSource:
         end_ns: int | None = None,
         max_frames: int | None = None,
     ) -> None:
+        assert source.info is not None, "a live camera has no window"
         self.info = replace(source.info, num_frames=None)
         self._source = source
         self._start_ns = start_ns
@@ -104,6 +107,7 @@ class WindowSource:
 
     def _check_length(self) -> None:
         info = self._source.info
+        assert info is not None
         if info.num_frames and info.fps and self._start_ns >= info.num_frames / info.fps * 1e9:
             raise self._empty()
 

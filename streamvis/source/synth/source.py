@@ -27,6 +27,8 @@ class SynthSource:
     lost_source = 0
     lost_decode = 0
 
+    live = None
+
     def __init__(self, camera: str, config: SourceConfig, input_size: tuple[int, int]) -> None:
         scene = _scene_config(camera, config)
         context()  # say now, not at the first frame, that OpenGL is missing

@@ -1,0 +1,309 @@
+"""Between a camera's source and its decode process: small messages over a socket, pictures
+through shared memory.
+
+The process reads what comes from the network, so it is not trusted: messages are JSON and are
+checked. Each is one datagram, so that a process that is stopped in mid-message blocks nobody.
+The memory is anonymous: nothing is left behind, however either side dies.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import socket
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamvis.types import AccessUnit, CameraInfo, CaptureSource, CaptureTime, Frame, LetterBox
+
+_UNIT_PATIENCE_S = 5.0
+NUM_SLOTS = 4  # pictures on their way: what comes while all are taken is dropped
+_CHUNK_BYTES = 1 << 16
+_MESSAGE_BYTES = 1 << 17
+_MAX_UNIT_BYTES = 1 << 26
+_COUNT_BYTES = 64  # before the slots: how many packets were read, alone in its cache line
+_SIZE_BYTES = 8
+
+
+class LinkBroken(Exception):
+    """The other side is gone, or what it says makes no sense."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """Read this camera."""
+
+    uri: str  # with its credentials: it travels in this socket only
+    transport: str
+    timeout_s: float
+    is_low_delay: bool
+    options: Mapping[str, str]
+    media_ns: int  # media time of the first frame
+    is_again: bool  # not the first connection: begin with a discontinuity
+    wants_units: bool
+
+
+@dataclass(frozen=True)
+class Over:
+    """The connection has ended, or never came about."""
+
+    state: str  # "lost" is what any camera may go through; else why another try may not help
+    error: str
+    num_packets: int = 0
+    lost_decode: int = 0
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A frame was decoded and all slots were taken."""
+
+    index: int
+    lost_decode: int
+
+
+Report: TypeAlias = CameraInfo | Frame | AccessUnit | Dropped | Over
+
+
+class Slots:
+    """The shared memory: a packet counter, and room for a few pictures."""
+
+    def __init__(self, fd: int, input_size: tuple[int, int]) -> None:
+        """`input_size` is (width, height) px. `fd` stays the caller's."""
+        width, height = input_size
+        self.shape = height, width, 3
+        num_bytes = self.num_bytes(input_size)
+        self._memory = mmap.mmap(fd, num_bytes)
+        pixels = np.frombuffer(self._memory, np.uint8, offset=_COUNT_BYTES)
+        self._pictures = pixels.reshape(NUM_SLOTS, *self.shape)
+        self._count = np.frombuffer(self._memory, np.int64, count=1)
+
+    @staticmethod
+    def num_bytes(input_size: tuple[int, int]) -> int:
+        return _COUNT_BYTES + NUM_SLOTS * 3 * input_size[0] * input_size[1]
+
+    @property
+    def num_packets(self) -> int:
+        return int(self._count[0])
+
+    @num_packets.setter
+    def num_packets(self, count: int) -> None:
+        self._count[0] = count
+
+    def write(self, slot: int, image: NDArray[np.uint8]) -> None:
+        self._pictures[slot] = image
+
+    def read(self, slot: int) -> NDArray[np.uint8]:
+        """A copy."""
+        picture: NDArray[np.uint8] = self._pictures[slot].copy()
+        return picture
+
+
+class SourceEnd:
+    """Gives orders, gets reports. One thread only."""
+
+    def __init__(self, link: socket.socket, slots: Slots, camera: str) -> None:
+        self._socket = link
+        self._slots = slots
+        self._camera = camera
+
+    @property
+    def num_packets(self) -> int:
+        """Read so far in this connection; also when the process is dead."""
+        return self._slots.num_packets
+
+    def give(self, order: Order) -> None:
+        self._slots.num_packets = 0
+        _send(self._socket, {**vars(order), "options": dict(order.options)})
+
+    def receive(self, timeout_s: float) -> Report | None:
+        """The next report; None when none came in time. Raises LinkBroken."""
+        message = _receive(self._socket, timeout_s)
+        if message is None:
+            return None
+        try:
+            return self._read(json.loads(message))
+        except (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError) as error:
+            raise LinkBroken(f"its decode process sent nonsense ({error!r})") from None
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _read(self, message: dict[str, Any]) -> Report:
+        kind = message.pop("kind")
+        if kind == "frame":
+            return self._read_frame(message)
+        if kind == "unit":
+            return self._read_unit(message)
+        types: dict[str, type[CameraInfo | Dropped | Over]]
+        types = {"info": CameraInfo, "dropped": Dropped, "over": Over}
+        return types[kind](**message)
+
+    def _read_frame(self, message: dict[str, Any]) -> Frame:
+        slot = message.pop("slot")
+        image = self._slots.read(slot)
+        _send_raw(self._socket, bytes([slot]))
+        letterbox = LetterBox(*_integers(message.pop("letterbox")))
+        time_base = Fraction(*_integers(message.pop("time_base")))
+        capture = _read_capture(message.pop("capture"))
+        _integers(message.values())
+        return Frame(
+            image=image,
+            camera=self._camera,
+            letterbox=letterbox,
+            time_base=time_base,
+            capture=capture,
+            **message,
+        )
+
+    def _read_unit(self, message: dict[str, Any]) -> AccessUnit:
+        """Its bytes follow in datagrams of their own: the process sends them at once."""
+        sizes = message.pop("num_bytes")
+        if not 0 <= sum(sizes) <= _MAX_UNIT_BYTES:
+            raise ValueError(f"an access unit of {sizes} bytes")
+        data, extradata = (self._read_bytes(size) for size in sizes)
+        width, height = _integers(message.pop("size"))
+        return AccessUnit(
+            data=data,
+            extradata=extradata,
+            time_base=Fraction(*_integers(message.pop("time_base"))),
+            capture=_read_capture(message.pop("capture")),
+            size=(width, height),
+            **message,
+        )
+
+    def _read_bytes(self, count: int) -> bytes:
+        parts = []
+        while count > 0:
+            part = _receive(self._socket, timeout_s=_UNIT_PATIENCE_S)
+            if part is None:
+                raise LinkBroken("its decode process stopped in the middle of an access unit")
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+class DecoderEnd:
+    """Gets orders, sends reports. One thread only."""
+
+    def __init__(self, link: socket.socket, slots: Slots) -> None:
+        self._socket = link
+        self._slots = slots
+        self._free = list(range(NUM_SLOTS))
+
+    def next_order(self) -> Order:
+        """Wait for it; raises LinkBroken when there will be no more."""
+        self._free = list(range(NUM_SLOTS))
+        while True:
+            message = _receive(self._socket, None)
+            assert message is not None
+            if len(message) > 1:  # else a slot of the connection before
+                return Order(**json.loads(message))
+
+    def note_packets(self, count: int) -> None:
+        self._slots.num_packets = count
+
+    def take_back_slots(self) -> None:
+        """Raises LinkBroken when the source is gone."""
+        while (message := _receive(self._socket, 0)) is not None:
+            self._free.append(message[0])
+
+    def send_info(self, info: CameraInfo) -> None:
+        self._say("info", dict(vars(info)))
+
+    def send_frame(self, frame: Frame) -> None:
+        """Or only that it was dropped, if there is no room."""
+        self.take_back_slots()
+        if not self._free:
+            self._say("dropped", {"index": frame.index, "lost_decode": frame.lost_decode})
+            return
+        slot = self._free.pop()
+        self._slots.write(slot, frame.image)
+        plain = {**vars(frame), "slot": slot}
+        del plain["image"], plain["camera"]
+        self._say("frame", {**plain, "letterbox": list(vars(frame.letterbox).values())})
+
+    def send_unit(self, unit: AccessUnit) -> None:
+        plain = dict(vars(unit))
+        parts = [plain.pop("data"), plain.pop("extradata")]
+        self._say("unit", {**plain, "num_bytes": [len(part) for part in parts]})
+        for part in parts:
+            for chunk in _chunks(part):
+                _send_raw(self._socket, chunk)
+
+    def send_over(self, over: Over) -> None:
+        self._say("over", dict(vars(over)))
+
+    def _say(self, kind: str, message: dict[str, Any]) -> None:
+        plain = {key: _to_plain(value) for key, value in message.items()}
+        _send(self._socket, {"kind": kind, **plain})
+
+
+def make_pair() -> tuple[socket.socket, socket.socket]:
+    """(source's, decoder's)"""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def make_memory(input_size: tuple[int, int]) -> int:
+    """A file descriptor of memory that `Slots` fits into."""
+    fd = os.memfd_create("streamvis-slots")
+    os.ftruncate(fd, Slots.num_bytes(input_size))
+    return fd
+
+
+def _integers(values: Collection[object]) -> list[int]:
+    checked = [value for value in values if isinstance(value, int)]
+    if len(checked) != len(values):
+        raise ValueError(f"expected integers, got {values}")
+    return checked
+
+
+def _read_capture(message: dict[str, Any]) -> CaptureTime:
+    t_ns, uncertainty_ns = _integers([message["t_ns"], message["uncertainty_ns"]])
+    if message["source"] not in get_args(CaptureSource):
+        raise ValueError(f"no source of capture times: {message['source']!r}")
+    return CaptureTime(t_ns, message["source"], uncertainty_ns)
+
+
+def _to_plain(value: object) -> object:
+    if isinstance(value, Fraction):
+        return [value.numerator, value.denominator]
+    if isinstance(value, CaptureTime):
+        return dict(vars(value))
+    return value
+
+
+def _chunks(data: bytes) -> Iterator[bytes]:
+    for start in range(0, len(data), _CHUNK_BYTES):
+        yield data[start : start + _CHUNK_BYTES]
+
+
+def _send(link: socket.socket, message: Mapping[str, Any]) -> None:
+    _send_raw(link, json.dumps(message).encode())
+
+
+def _send_raw(link: socket.socket, data: bytes) -> None:
+    try:
+        link.settimeout(None)
+        link.send(data)
+    except OSError as error:
+        raise LinkBroken(f"its decode process is gone ({error.strerror})") from None
+
+
+def _receive(link: socket.socket, timeout_s: float | None) -> bytes | None:
+    """One datagram; None when none came in time, LinkBroken at the end."""
+    try:
+        link.settimeout(timeout_s)
+        data = link.recv(_MESSAGE_BYTES)
+    except (TimeoutError, BlockingIOError):
+        return None
+    except OSError as error:
+        raise LinkBroken(f"its decode process is gone ({error.strerror})") from None
+    if not data:
+        raise LinkBroken("its decode process died")
+    return data
