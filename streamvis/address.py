@@ -44,6 +44,16 @@ class Address:
         match = _TCP.match(self.endpoint)
         return match is None or _is_loopback(match["host"].strip("[]"))
 
+    def beside(self, suffix: str) -> Address:
+        """Another socket of the same host: a free port, or a file with a longer name."""
+        tcp = _TCP.match(self.endpoint)
+        return Address(f"tcp://{tcp['host']}:0" if tcp else self.endpoint + suffix)
+
+    def seen_from(self, other: Address) -> Address:
+        """This endpoint, as it was bound, for somebody who reaches its host by `other`."""
+        own, way = _TCP.match(self.endpoint), _TCP.match(other.endpoint)
+        return Address(f"tcp://{way['host']}:{own['port']}") if own and way else self
+
     def __str__(self) -> str:
         return self.endpoint
 

@@ -1,6 +1,7 @@
 """Wire protocol v1: messages <-> bytes. No other file knows them.
 
 Public messages (subscribers):   [topic][msgpack header][array]...
+The service (snapshot, reading): [msgpack header][message as one value]...
 The tile stream (front -> back): [msgpack header][array]...
 
 A header names its arrays in `parts: [{name, dtype, shape, enc}]`; they follow as raw
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any, ClassVar, Self, TypeAlias, get_args
@@ -48,7 +50,7 @@ from streamvis.types import (
     Tokens,
 )
 
-VERSION = (1, 2)  # major, minor
+VERSION = (1, 3)  # major, minor
 KINDS = ("det", "emb", "sem", "img", "vid", "plan", "stat", "sync", "info", "hb")
 ALL_CAMERAS = "*"  # in the topic of messages about all cameras; no camera can be named so
 
@@ -63,7 +65,9 @@ MAX_TOPIC_BYTES = 512
 MAX_HEADER_BYTES = 1 << 16
 MAX_PART_BYTES = 1 << 26
 MAX_DIMS = 4
-MAX_ITEMS = 4096  # of one list or map in a header
+MAX_ITEMS = 4096  # of one list or map in a header, and messages in one answer of the service
+MAX_DEPTH = 16  # of lists and maps in a header
+MAX_PREFIXES = 64  # in one request to the service
 
 _DTYPES = frozenset({"<f2", "<f4", "|u1", "<u2", "<i2", "<i4", "<i8"})
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -90,6 +94,11 @@ def topic_prefix(kind: str, pipeline: str | None = None, camera: str | None = No
     if camera is None:
         return f"sv{VERSION[0]}/{kind}/{pipeline}/"
     return f"sv{VERSION[0]}/{kind}/{pipeline}/{camera}/"
+
+
+# What a client that only wants to know where the service is subscribes to. Shorter than the prefix
+# of the heartbeats, so that nobody takes it for a subscriber.
+DISCOVERY = f"sv{VERSION[0]}/hb"
 
 
 def split_topic(topic: str) -> tuple[str, str, str]:
@@ -578,6 +587,7 @@ class Heartbeat(Message):
     cameras: Mapping[str, CameraState]
     config_hash: str
     is_stopped: bool  # the pipeline ended on purpose: nothing follows
+    service: str | None = None  # where snapshots and lossless reading are served, since 1.3
 
     def _write(self) -> tuple[Header, Arrays]:
         return {
@@ -585,6 +595,7 @@ class Heartbeat(Message):
             "cameras": {name: dict(vars(state)) for name, state in self.cameras.items()},
             "config_hash": self.config_hash,
             "stopped": self.is_stopped,
+            **({"service": self.service} if self.service else {}),
         }, {}
 
     @classmethod
@@ -600,6 +611,7 @@ class Heartbeat(Message):
             },
             config_hash=header.text("config_hash"),
             is_stopped=header.flag("stopped"),
+            service=header.text("service") if "service" in header else None,
             **_identity(header),
         )
 
@@ -726,7 +738,7 @@ def join(parts: Parts) -> bytes:
     return _packb([bytes(part) for part in parts])
 
 
-def split(data: bytes) -> list[bytes]:
+def split(data: Part) -> list[bytes]:
     """Undo `join`."""
     with _only_wire_errors():
         parts = msgpack.unpackb(
@@ -740,6 +752,198 @@ def split(data: bytes) -> list[bytes]:
         if not isinstance(parts, list) or not all(isinstance(part, bytes) for part in parts):
             raise WireError("expected an array of byte strings")
         return parts
+
+
+# ---------------------------------------------------------------- the service
+
+
+@dataclass(frozen=True)
+class SnapshotRequest:
+    """What was published last in each topic that begins with one of the prefixes?"""
+
+    request: int  # comes back in the answer
+    prefixes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The last message of each topic, as it was at the moment of the heartbeat `barrier`: all that
+    a subscriber gets before that heartbeat is contained, nothing that it gets after it."""
+
+    request: int
+    barrier: LastSeq  # of the heartbeats' topic
+    messages: Sequence[Parts]
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """Send me what follows `after`, up to `credit` messages that I have not acknowledged.
+
+    Repeated whenever messages were handled, with their position in `after`: everything in it is
+    absolute, so that a lost request or a repeated one does no harm.
+    """
+
+    session: int  # another number: forget what you sent, begin again behind `after`
+    prefixes: tuple[str, ...]
+    store: str  # names the numbering of `after`; "": from now on
+    after: int  # a position in the store; -1: from the oldest message that is kept
+    credit: int
+
+
+@dataclass(frozen=True)
+class LeaveRequest:
+    """I have read everything that I want."""
+
+    session: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Messages in the order they were published; none in a mere sign of life."""
+
+    session: int
+    store: str
+    end: int  # all that the reader wants up to this position was sent
+    num_skipped: int  # positions before these messages that the store had to forget unread
+    positions: tuple[int, ...]  # one a message, ascending
+    messages: Sequence[Parts]
+
+
+@dataclass(frozen=True)
+class SchemasRequest:
+    """The JSON Schemas of the headers?"""
+
+    request: int
+
+
+@dataclass(frozen=True)
+class Schemas:
+    request: int
+    by_kind: Mapping[str, str]  # JSON
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """The service cannot do that."""
+
+    why: str
+
+
+Request: TypeAlias = SnapshotRequest | ReadRequest | LeaveRequest | SchemasRequest
+Answer: TypeAlias = Snapshot | Batch | Schemas | Refusal
+_REQUESTS: dict[str, type[Request]] = {
+    "snapshot": SnapshotRequest,
+    "read": ReadRequest,
+    "leave": LeaveRequest,
+    "schemas": SchemasRequest,
+}
+
+
+def encode_request(request: Request) -> list[Part]:
+    kind = next(kind for kind, cls in _REQUESTS.items() if type(request) is cls)
+    return _pack({"kind": kind, **vars(request)}, {})
+
+
+def decode_request(parts: Parts) -> Request:
+    with _only_wire_errors():
+        if len(parts) != 1:
+            raise WireError(f"a request has 1 part, got {len(parts)}")
+        header = _Reader(_unpack_header(parts[0]))
+        match header.text("kind"):
+            case "snapshot":
+                return SnapshotRequest(header.integer("request"), _read_prefixes(header))
+            case "read":
+                return ReadRequest(
+                    session=header.integer("session"),
+                    prefixes=_read_prefixes(header),
+                    store=header.text("store"),
+                    after=header.integer("after", at_least=-1),
+                    credit=header.integer("credit", at_least=0),
+                )
+            case "leave":
+                return LeaveRequest(header.integer("session"))
+            case "schemas":
+                return SchemasRequest(header.integer("request"))
+            case other:
+                raise WireError(f"{other!r} is not a request to this service")
+
+
+def _read_prefixes(header: _Reader) -> tuple[str, ...]:
+    prefixes = header.texts("prefixes")
+    if len(prefixes) > MAX_PREFIXES:
+        raise WireError(f"a request has up to {MAX_PREFIXES} prefixes, got {len(prefixes)}")
+    return tuple(prefixes)
+
+
+def encode_snapshot(request: int, barrier: LastSeq, joined: Sequence[Part]) -> list[Part]:
+    """The messages are given as `join` makes them."""
+    header = {"kind": "snapshot", "request": request, "barrier": dict(vars(barrier))}
+    return [*_pack(header, {}), *joined]
+
+
+def encode_batch(
+    session: int,
+    store: str,
+    end: int,
+    num_skipped: int,
+    joined: Mapping[int, Part],
+) -> list[Part]:
+    """The messages by their position, as `join` makes them."""
+    header = {
+        "kind": "batch",
+        "session": session,
+        "store": store,
+        "end": end,
+        "num_skipped": num_skipped,
+        "positions": list(joined),
+    }
+    return [*_pack(header, {}), *joined.values()]
+
+
+def encode_schemas(request: int, by_kind: Mapping[str, str]) -> list[Part]:
+    header = {"kind": "schemas", "request": request, "kinds": list(by_kind)}
+    return [*_pack(header, {}), *(text.encode() for text in by_kind.values())]
+
+
+def encode_refusal(why: str) -> list[Part]:
+    return _pack({"kind": "refusal", "why": why}, {})
+
+
+def decode_answer(parts: Parts) -> Answer:
+    """The messages in it are only split: `peek` and `decode` read them."""
+    with _only_wire_errors():
+        if not 1 <= len(parts) <= MAX_ITEMS + 1:
+            raise WireError(f"an answer has 1 to {MAX_ITEMS + 1} parts, got {len(parts)}")
+        header = _Reader(_unpack_header(parts[0]))
+        match header.text("kind"):
+            case "snapshot":
+                barrier = _read_last_seq(header.reader("barrier"))
+                return Snapshot(header.integer("request"), barrier, [*map(split, parts[1:])])
+            case "batch":
+                return _read_batch(header, parts[1:])
+            case "schemas":
+                texts = [bytes(part).decode() for part in parts[1:]]
+                by_kind = dict(zip(header.texts("kinds"), texts, strict=True))
+                return Schemas(header.integer("request"), by_kind)
+            case "refusal":
+                return Refusal(header.text("why"))
+            case other:
+                raise WireError(f"{other!r} is not an answer of this service")
+
+
+def _read_batch(header: _Reader, joined: Parts) -> Batch:
+    positions = header.integers("positions", length=len(joined), at_least=0)
+    end = header.integer("end", at_least=-1)
+    if any(a >= b for a, b in pairwise([*positions, end + 1])):
+        raise WireError(f"positions must ascend up to the end {end}")
+    return Batch(
+        session=header.integer("session"),
+        store=header.text("store"),
+        end=end,
+        num_skipped=header.integer("num_skipped", at_least=0),
+        positions=tuple(positions),
+        messages=[*map(split, joined)],
+    )
 
 
 # ---------------------------------------------------------------- the tile stream
@@ -1073,6 +1277,7 @@ def _unpack_header(part: Part) -> Header:
     )
     if not isinstance(header, dict):
         raise WireError(f"a header is a map, got {type(header).__name__}")
+    _check_depth(header, MAX_DEPTH)
     major, _minor = _Reader(header).integers("v", length=2)
     if major != VERSION[0]:
         raise VersionError(
@@ -1080,6 +1285,15 @@ def _unpack_header(part: Part) -> Header:
             "Install the same major version of streamvis on both sides."
         )
     return header
+
+
+def _check_depth(value: dict[Any, Any] | list[Any], levels: int) -> None:
+    """msgpack itself allows 1024 levels: what recurses over a header later would not."""
+    if levels == 0:
+        raise WireError(f"the header is nested deeper than {MAX_DEPTH} levels")
+    for item in value.values() if isinstance(value, dict) else value:
+        if isinstance(item, (dict, list)):
+            _check_depth(item, levels - 1)
 
 
 def _unpack_arrays(header: Header, buffers: Parts) -> dict[str, NDArray[Any]]:

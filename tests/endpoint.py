@@ -35,7 +35,8 @@ class Endpoint:
             PublishConfig(**options),
             f"ipc://{folder}/workers",
             context,
-            observers=[*observers, self.heart],
+            heart=self.heart,
+            observers=observers,
             is_lossless=is_lossless,
         )
 

@@ -226,10 +226,44 @@ def make_tile_stream() -> dict[str, list[Part]]:
     }
 
 
+def make_requests() -> dict[str, wire.Request]:
+    """One of each kind that the service understands."""
+    prefixes = ("sv1/det/", "sv1/hb/")
+    return {
+        "snapshot": wire.SnapshotRequest(7, prefixes),
+        "read": wire.ReadRequest(2, prefixes, ORIGIN.epoch, 41, 256),
+        "leave": wire.LeaveRequest(2),
+        "schemas": wire.SchemasRequest(8),
+    }
+
+
+def make_answers() -> dict[str, tuple[list[Part], wire.Answer]]:
+    """One of each kind, encoded and as it is read."""
+    parts = [bytes(part) for part in wire.encode(make_messages()["det"])]
+    joined = wire.join(parts)
+    barrier = LastSeq(ORIGIN.epoch, 9)
+    return {
+        "snapshot": (
+            wire.encode_snapshot(7, barrier, [joined]),
+            wire.Snapshot(7, barrier, [parts]),
+        ),
+        "batch": (
+            wire.encode_batch(2, ORIGIN.epoch, 5, 1, {3: joined, 5: joined}),
+            wire.Batch(2, ORIGIN.epoch, 5, 1, (3, 5), [parts, parts]),
+        ),
+        "schemas": (wire.encode_schemas(8, {"det": "{}"}), wire.Schemas(8, {"det": "{}"})),
+        "refusal": (wire.encode_refusal("no store"), wire.Refusal("no store")),
+    }
+
+
 def write_golden(version: str) -> None:
     """A file for each kind that has none yet. What is there is decoded for ever: change none."""
     public = {kind: wire.encode(message) for kind, message in make_messages().items()}
     tiles = {f"tile-{kind}": parts for kind, parts in make_tile_stream().items()}
-    for kind, parts in {**public, **tiles}.items():
+    requests = {f"request-{k}": wire.encode_request(r) for k, r in make_requests().items()}
+    answers = {f"answer-{kind}": parts for kind, (parts, _) in make_answers().items()}
+    beat = replace(make_messages()["hb"], service="tcp://127.0.0.1:7701")
+    public["hb-service"] = wire.encode(beat)
+    for kind, parts in {**public, **tiles, **requests, **answers}.items():
         if not list(GOLDEN.glob(f"v*-{kind}.msgpack")):
             (GOLDEN / f"v{version}-{kind}.msgpack").write_bytes(wire.join(parts))

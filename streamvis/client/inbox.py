@@ -76,6 +76,33 @@ class Inbox:
             return seen
         return None
 
+    def accept_state(self, parts: Parts, now_ns: int | None = None) -> Observed | None:
+        """Book a message of a snapshot; None if it is not for the caller: not asked for, older than
+        `max_age_ms`, or here already. What went by before the first one of a topic is no gap."""
+        now_ns = monotonic_ns() if now_ns is None else now_ns
+        seen = wire.peek(parts)
+        if self._has(seen) or self._pipeline not in (None, seen.pipeline):
+            return None
+        if seen.topic not in self._epochs:
+            self._epochs[seen.topic] = seen.epoch
+            self._last_seq[seen.epoch, seen.topic] = seen.seq - 1
+        if seen.kind == "hb":
+            self._book_heartbeat(parts, now_ns)
+        if not self._is_wanted(seen.kind, seen.camera):
+            return None
+        self._book_arrival(seen, now_ns)
+        return None if self._is_too_old(parts, now_ns) else seen
+
+    def _has(self, seen: Observed) -> bool:
+        return self._last_seq.get((seen.epoch, seen.topic), -1) >= seen.seq
+
+    def _is_too_old(self, parts: Parts, now_ns: int) -> bool:
+        try:
+            self.open(parts, now_ns)
+        except Lagging:
+            return True
+        return False
+
     def open(self, parts: Parts, now_ns: int | None = None) -> AnyMessage:
         """The typed message. Raises Lagging when it is older than `max_age_ms`."""
         message = wire.decode(parts)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from dataclasses import replace
 from time import monotonic
 
 import zmq
 import zmq.asyncio
 
-from streamvis import wire
 from streamvis.address import Address
+from streamvis.client.feed import Arrival, Feed, LiveFeed
 from streamvis.client.health import Health
 from streamvis.client.inbox import Inbox
+from streamvis.client.lossless_feed import LosslessFeed
+from streamvis.client.snapshot_feed import SnapshotFeed
 from streamvis.errors import AddressError
 from streamvis.wire import AnyMessage, Observed, Parts
 
@@ -21,7 +23,7 @@ _FOREVER_MS = 3_600_000
 
 
 class _Subscription:
-    """What both subscribers share: the socket, the messages that wait, the books."""
+    """What both subscribers share: where messages come from, those that wait, the books."""
 
     def __init__(
         self,
@@ -33,6 +35,9 @@ class _Subscription:
         latest: bool = False,
         max_age_ms: float | None = None,
         timeout_ms: float | None = None,
+        snapshot: bool = False,
+        lossless: bool = False,
+        resume: str | None = None,
     ) -> None:
         """Connect; the pipeline may start later.
 
@@ -42,15 +47,32 @@ class _Subscription:
         latest      skip what is superseded: only the newest message of each topic
         max_age_ms  raise Lagging for a result that is older, counted from its ingest
         timeout_ms  raise TimeoutError when no message comes for so long
+        snapshot    begin with the newest message of each topic (vid excepted), however long ago
+        lossless    read from the pipeline's store: no gap as long as that reaches back far enough,
+                    else Lagging is raised once
+        resume      of a lossless reader: go on behind this `cursor`
         """
         self.address = Address.parse(address)
         if self.address.endpoint.endswith((":0", ":*")):
             raise AddressError(f"{address} names no port. Take the one that the pipeline prints.")
+        if lossless and (latest or snapshot):
+            raise ValueError("lossless means everything: leave out latest and snapshot")
+        if resume is not None and not lossless:
+            raise ValueError("only a lossless reader can resume: add lossless=True")
         self._inbox = Inbox(kinds, cameras, pipeline, max_age_ms)
         self._latest = latest
         self._timeout_ms = timeout_ms
-        self._waiting: deque[tuple[Observed, Parts]] = deque()  # messages for the caller
-        self._socket = _connect(self.address, self._inbox)
+        self._waiting: deque[Arrival] = deque()  # messages for the caller
+        self._feed: Feed
+        if lossless:
+            self._feed = LosslessFeed(self.address, self._inbox, resume)
+        else:
+            self._feed = (SnapshotFeed if snapshot else LiveFeed)(self.address, self._inbox)
+
+    @property
+    def cursor(self) -> str | None:
+        """Of a lossless reader: where to `resume` behind the message that was returned last."""
+        return self._feed.cursor if isinstance(self._feed, LosslessFeed) else None
 
     @property
     def gaps(self) -> Counter[tuple[str, str]]:
@@ -72,31 +94,43 @@ class _Subscription:
         return self._inbox.health(camera)
 
     def close(self) -> None:
-        self._socket.close(linger=0)
+        self._feed.close()
 
-    def _pop(self) -> AnyMessage | None:
-        """The next message for the caller, of those that were taken from the socket."""
-        return self._inbox.open(self._waiting.popleft()[1]) if self._waiting else None
+    def _pop(self) -> Arrival | None:
+        """The next message for the caller, of those that were taken from the feed."""
+        if not self._waiting:
+            return None
+        arrival = self._waiting.popleft()
+        if arrival.error:
+            self._waiting.appendleft(replace(arrival, error=None))
+            raise arrival.error
+        self._feed.handed(arrival)
+        return arrival
+
+    def _open(self, arrival: Arrival) -> AnyMessage:
+        return self._inbox.open(arrival.parts)
 
     def _take(self) -> None:
-        """From the socket: one message, or in `latest` mode everything that is there."""
-        while True:
-            try:
-                parts: Parts = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return
-            seen = self._inbox.accept(parts)
-            if self.is_stopped:  # tells the publisher that everything was read
-                self._socket.unsubscribe(self._inbox.topics[-1])
-            if seen and self._latest:
-                self._forget(seen.topic)
-            if seen:
-                self._waiting.append((seen, parts))
+        """From the feed: one message, or in `latest` mode everything that is there."""
+        while (arrivals := self._feed.take(monotonic())) is not None:
+            for arrival in arrivals:
+                if self._latest:
+                    self._forget(arrival.seen.topic)
+                self._waiting.append(arrival)
+            if self.is_stopped:
+                self._feed.end()
             if not self._latest:
                 return
 
     def _forget(self, topic: str) -> None:
-        self._waiting = deque(entry for entry in self._waiting if entry[0].topic != topic)
+        self._waiting = deque(entry for entry in self._waiting if entry.seen.topic != topic)
+
+    def _patience_ms(self, deadline: float) -> int:
+        """How long to wait for the sockets. Raises TimeoutError after the deadline."""
+        left_s = deadline - monotonic()
+        if left_s <= 0:
+            raise self._silence()
+        return round(min(left_s, self._feed.patience_s) * 1000) + 1
 
     def _deadline(self) -> float:
         return monotonic() + (self._timeout_ms or _FOREVER_MS) / 1000
@@ -125,27 +159,33 @@ class Subscriber(_Subscription):
 
     def __next__(self) -> AnyMessage:
         self._wait()
-        message = self._pop()
-        if message is None:
+        arrival = self._pop()
+        if arrival is None:
             raise StopIteration
-        return message
+        return self._open(arrival)
 
     def raw(self) -> Iterator[tuple[Observed, Parts]]:
         """The messages as they came, with their headers read. Ends and fails as the iteration over
         messages does; after a TimeoutError it may be called again."""
         while True:
             self._wait()
-            if not self._waiting:
+            arrival = self._pop()
+            if arrival is None:
                 return
-            yield self._waiting.popleft()
+            yield arrival.seen, arrival.parts
 
     def _wait(self) -> None:
         """Until there is a message for the caller, or the pipeline has stopped."""
         deadline = self._deadline()
         while not self._waiting and not self.is_stopped:
-            if not self._socket.poll(_ms_until(deadline)):
-                raise self._silence()
+            self._poller().poll(self._patience_ms(deadline))
             self._take()
+
+    def _poller(self) -> zmq.Poller:
+        poller = zmq.Poller()
+        for socket in self._feed.sockets:
+            poller.register(socket, zmq.POLLIN)
+        return poller
 
 
 class AsyncSubscriber(_Subscription):
@@ -162,39 +202,13 @@ class AsyncSubscriber(_Subscription):
 
     async def __anext__(self) -> AnyMessage:
         deadline = self._deadline()
-        while (message := self._pop()) is None:
-            if self.is_stopped:
-                raise StopAsyncIteration
-            if not await self._readable.poll(_ms_until(deadline)):
-                raise self._silence()
+        while not self._waiting and not self.is_stopped:
+            poller = zmq.asyncio.Poller()
+            for socket in self._feed.sockets:
+                poller.register(socket, zmq.POLLIN)
+            await poller.poll(self._patience_ms(deadline))
             self._take()
-        return message
-
-    def close(self) -> None:
-        if "_readable" in self.__dict__:
-            self._readable.close(linger=0)
-        super().close()
-
-    @cached_property
-    def _readable(self) -> zmq.asyncio.Socket:
-        """The same socket, to wait for only: reading is what `_take` does for both classes."""
-        return zmq.asyncio.Socket.from_socket(self._socket)
-
-
-def _ms_until(deadline: float) -> int:
-    return max(0, round((deadline - monotonic()) * 1000))
-
-
-def _connect(address: Address, inbox: Inbox) -> zmq.Socket[bytes]:
-    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.RCVHWM, inbox.queue_length)
-    socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_PART_BYTES)
-    for topic in inbox.topics:
-        socket.subscribe(topic)
-    try:
-        socket.connect(address.endpoint)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise AddressError(f"{address} cannot be connected to: {error}.") from None
-    return socket
+        arrival = self._pop()
+        if arrival is None:
+            raise StopAsyncIteration
+        return self._open(arrival)

@@ -18,6 +18,9 @@ _UNIT_NS = {
     "h": 3_600_000_000_000,
 }
 
+_SIZE = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB)\s*$")
+_UNIT_BYTES = {"B": 1, "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000, "TB": 1_000_000_000_000}
+
 
 class ConfigModel(BaseModel):
     """A frozen model that refuses unknown keys; it sits beside the stage it configures."""
@@ -47,6 +50,16 @@ def parse_duration_ns(value: Any) -> int:
     return round(float(match[1]) * _UNIT_NS[match[2]])
 
 
+def parse_bytes(value: Any) -> int:
+    """'10GB', '512 MB' -> bytes. A bare number has no unit and is refused."""
+    match = _SIZE.match(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(
+            f"a size is a number with B, kB, MB, GB or TB, such as 10GB; got {value!r}"
+        )
+    return round(float(match[1]) * _UNIT_BYTES[match[2]])
+
+
 def resolve_path(value: Any) -> Path:
     """A `Located` string or plain path -> a path that does not depend on where it is read."""
     if not isinstance(value, (str, Path)) or not str(value):
@@ -61,6 +74,14 @@ DurationNs = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(ns|us|ms|s|min|h)$"}),
 ]
 """Nanoseconds, written with a unit: `20ms`, `3s`."""
+
+NumBytes = Annotated[
+    int,
+    BeforeValidator(lambda v: v if type(v) is int else parse_bytes(v)),
+    PlainSerializer(lambda count: f"{count}B", when_used="json"),  # reads back
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*(B|kB|MB|GB|TB)$"}),
+]
+"""Bytes, written with a unit: `10GB`."""
 
 LocalPath = Annotated[Path, BeforeValidator(resolve_path), WithJsonSchema({"type": "string"})]
 """A path; a relative one starts at the folder of the file it is written in."""

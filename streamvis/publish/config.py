@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from streamvis.address import Address
-from streamvis.config.model import ConfigModel, DurationNs
+from streamvis.config.model import ConfigModel, DurationNs, NumBytes
 from streamvis.errors import AddressError
 
 OptInKind = Literal["img", "vid", "plan", "sem", "pyramid", "object", "clip"]
@@ -30,6 +30,16 @@ class PublishConfig(ConfigModel):
     hwm: int = Field(
         default=64, ge=1, description="Messages queued for a subscriber that reads too slowly."
     )
+    store: NumBytes = Field(
+        default=16_000_000,
+        ge=0,
+        description="What was published lately, kept in memory for lossless readers; 0B: none.",
+    )
+    service: str | None = Field(
+        default=None,
+        description="Where snapshots and lossless reading are served; beside the address (a free "
+        "port of the same host, or the path with .service) if not given. Subscribers are told.",
+    )
     heartbeat: DurationNs = Field(
         default=1_000_000_000, gt=0, le=1_000_000_000, description="Time between heartbeats."
     )
@@ -47,9 +57,15 @@ class PublishConfig(ConfigModel):
     def endpoint(self) -> Address:
         return Address.parse(self.address)
 
-    @field_validator("address")
+    @property
+    def service_endpoint(self) -> Address:
+        return Address.parse(self.service) if self.service else self.endpoint.beside(".service")
+
+    @field_validator("address", "service")
     @classmethod
-    def _can_bind(cls, text: str) -> str:
+    def _can_bind(cls, text: str | None) -> str | None:
+        if text is None:
+            return None
         try:
             address = Address.parse(text)
         except AddressError as error:

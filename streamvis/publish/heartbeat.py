@@ -19,6 +19,11 @@ class Heart:
         self._due_ns = 0
         self._last_seq: dict[str, LastSeq] = {}
         self._cameras: dict[str, CameraState] = {}
+        self.service: str | None = None  # where the pipeline's service is bound
+
+    @property
+    def epoch(self) -> str:
+        return self._origin.epoch
 
     def set_camera(self, camera: str, state: str, rate_hz: float | None = None) -> None:
         """How a camera is, and how many results a second to expect. From any thread."""
@@ -31,12 +36,13 @@ class Heart:
     def tick(self, now_ns: int) -> Iterable[Heartbeat]:
         if now_ns >= self._due_ns:
             self._due_ns = now_ns + self._period_ns
-            yield self._beat()
+            yield self.beat()
 
     def finish(self) -> Iterable[Heartbeat]:
-        yield self._beat(is_stopped=True)
+        yield self.beat(is_stopped=True)
 
-    def _beat(self, is_stopped: bool = False) -> Heartbeat:
+    def beat(self, is_stopped: bool = False) -> Heartbeat:
+        """One out of turn."""
         return Heartbeat(
             origin=self._origin,
             camera=ALL_CAMERAS,
@@ -45,4 +51,5 @@ class Heart:
             cameras=self._cameras,
             config_hash=self._config_hash,
             is_stopped=is_stopped,
+            service=self.service,
         )

@@ -31,12 +31,18 @@ class Outlet:
         self._socket.setsockopt(zmq.SNDTIMEO, _SLICE_MS)
 
     def send(self, parts: Sequence[Any]) -> None:
-        if self._try(parts, zmq.DONTWAIT) or self._wait_and_send(parts):
+        if self._try(parts, zmq.DONTWAIT) or self._try_again(parts) or self._wait_and_send(parts):
             return
         self.num_overflows += 1
         self._socket.setsockopt(zmq.XPUB_NODROP, 0)
         self._try(parts, zmq.DONTWAIT)
         self._socket.setsockopt(zmq.XPUB_NODROP, 1)
+
+    def _try_again(self, parts: Sequence[Any]) -> bool:
+        """libzmq looks at most once a millisecond at what its subscribers have read, unless it is
+        asked for events: a burst would fill the queue of a subscriber that reads everything."""
+        self._socket.getsockopt(zmq.EVENTS)
+        return self._try(parts, zmq.DONTWAIT)
 
     def _wait_and_send(self, parts: Sequence[Any]) -> bool:
         if self.patience_s == 0:

@@ -15,10 +15,12 @@ from streamvis.address import Address
 from streamvis.errors import AddressError, WireError
 from streamvis.publish.bind import bind, remove_file
 from streamvis.publish.config import PublishConfig
+from streamvis.publish.heartbeat import Heart
 from streamvis.publish.observer import Observer
 from streamvis.publish.outlet import Outlet
 from streamvis.publish.publisher import BYE
-from streamvis.wire import AnyMessage
+from streamvis.publish.service import Service
+from streamvis.wire import AnyMessage, LastSeq
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ _FAREWELL_S = 1.0  # even a slow subscriber should learn that it is over
 _LINGER_MS = 1000  # for subscribers that listen to no heartbeats
 _LOSSLESS_PATIENCE_S = 10.0
 _HEARTBEATS = wire.topic_prefix("hb").encode()
+_DISCOVERY = wire.DISCOVERY.encode()
 _SEND_BUFFER_BYTES = 1 << 18  # what lies in the kernel is old news that no queue limit counts
 _MAX_SUBSCRIPTION_BYTES = 1024
 
@@ -39,7 +42,7 @@ class Proxy:
     """Forwards what the workers publish to all subscribers, on a thread of its own.
 
     `backend` is where the workers' Publishers connect (ipc or inproc). Observers see every
-    message's header and publish their own beside it; the last of them is the Heart.
+    message's header and publish their own beside it; the heart is the last of them.
 
     In lossless mode a subscriber that does not read stops the pipeline instead of missing
     results, until it has slept for 10 s.
@@ -51,6 +54,7 @@ class Proxy:
         backend: str,
         context: zmq.Context[zmq.Socket[bytes]],
         *,
+        heart: Heart,
         observers: Sequence[Observer] = (),
         is_lossless: bool = False,
     ) -> None:
@@ -58,15 +62,20 @@ class Proxy:
         self.address = config.endpoint.endpoint  # has the real port once started
         self.num_bad = 0  # messages of workers that could not be read
         self._config = config
-        self._observers = observers
+        self._heart = heart
+        self._observers: Sequence[Observer] = (*observers, heart)
+        self._is_lossless = is_lossless
         self._workers = context.socket(zmq.XSUB)
         self._workers.setsockopt(zmq.RCVHWM, config.hwm)
         self._public = _public_socket(context, config.hwm)
         self._outlet = Outlet(self._public, _LOSSLESS_PATIENCE_S if is_lossless else 0.0)
+        self._service = Service(context, heart.epoch, config.store, self._beat)
         self._farewell_s = _LOSSLESS_PATIENCE_S if is_lossless else _FAREWELL_S
         self._bound: list[str] = []  # endpoints
         self._open_epochs: set[str] = set()  # of workers that have not said goodbye
         self._subscriptions: Counter[bytes] = Counter()  # by topic prefix
+        self._num_readers = 0
+        self._is_beat_wanted = False  # somebody new listens to heartbeats
         self._subscribed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -76,6 +85,7 @@ class Proxy:
         try:
             self.backend = self._bind(self._workers, Address.parse(self.backend))
             self.address = self._bind(self._public, self._config.endpoint)
+            self._heart.service = self._bind(self._service.socket, self._config.service_endpoint)
         except AddressError:
             self._close(linger_ms=0)
             raise
@@ -102,9 +112,11 @@ class Proxy:
     @property
     def num_subscribers(self) -> int:
         """A subscriber has several topics, so this is how many share the commonest one. The
-        client subscribes to heartbeats last, always: from then on it misses nothing."""
+        client subscribes to heartbeats last, always: from then on it misses nothing. Lossless
+        readers are counted too."""
         with self._subscribed:
-            return max(self._subscriptions.values(), default=0)
+            counts = (n for prefix, n in self._subscriptions.items() if prefix != _DISCOVERY)
+            return max(counts, default=0) + self._num_readers
 
     def wait_for_subscribers(self, count: int, timeout_s: float) -> bool:
         with self._subscribed:
@@ -123,11 +135,9 @@ class Proxy:
 
     def _run(self) -> None:
         try:
-            # The snapshot ROUTER of a later version is polled and answered in this loop too:
-            # only here are the last values and the stream in step.
             poller = zmq.Poller()
-            poller.register(self._workers, zmq.POLLIN)
-            poller.register(self._public, zmq.POLLIN)
+            for socket in (self._workers, self._public, self._service.socket):
+                poller.register(socket, zmq.POLLIN)
             while not self._stopping.is_set():
                 self._turn(poller)
             self._drain(poller)
@@ -136,7 +146,9 @@ class Proxy:
             self._close(_LINGER_MS)
 
     def _turn(self, poller: zmq.Poller) -> bool:
-        """One round; True if workers had sent anything."""
+        """One round; True if workers had sent anything, or must wait for a reader."""
+        is_held_up = self._is_lossless and self._service.is_waiting(monotonic_ns())
+        poller.modify(self._workers, 0 if is_held_up else zmq.POLLIN)
         ready = dict(poller.poll(_POLL_MS))
         if self._public in ready:
             self._count_subscriptions()
@@ -144,7 +156,24 @@ class Proxy:
             self._forward_burst()
         for observer in self._observers:
             self._publish(observer.tick(monotonic_ns()))
-        return self._workers in ready
+        self._serve()
+        return is_held_up or self._workers in ready
+
+    def _serve(self) -> None:
+        self._service.answer()
+        if self._is_beat_wanted:
+            self._is_beat_wanted = False
+            self._beat()
+        if self._service.num_readers != self._num_readers:
+            with self._subscribed:
+                self._num_readers = self._service.num_readers
+                self._subscribed.notify_all()
+
+    def _beat(self) -> LastSeq:
+        """A heartbeat at once: whoever gets it knows what came before and what comes after."""
+        heartbeat = self._heart.beat()
+        self._publish([heartbeat])
+        return LastSeq(heartbeat.epoch, heartbeat.seq)
 
     def _drain(self, poller: zmq.Poller) -> None:
         """Forward until every worker has said goodbye and nothing is left."""
@@ -166,22 +195,34 @@ class Proxy:
             last_words = list(observer.finish())
             self._publish(last_words)
         deadline = monotonic() + self._farewell_s
-        while self._subscriptions[_HEARTBEATS] > 0 and monotonic() < deadline:
-            if self._public.poll(_REPEAT_MS):
+        repeat = monotonic() + _REPEAT_MS / 1000
+        while self._is_listened_to and monotonic() < deadline:
+            if self._public.poll(_POLL_MS):
                 self._count_subscriptions()
-            else:
+            self._serve()
+            if monotonic() > repeat:
                 self._publish(last_words)
+                repeat = monotonic() + _REPEAT_MS / 1000
+
+    @property
+    def _is_listened_to(self) -> bool:
+        """Somebody has not read everything: a reader leaves when it has."""
+        return self._subscriptions[_HEARTBEATS] > 0 or self._service.num_readers > 0
 
     def _count_subscriptions(self) -> None:
         with self._subscribed:
             for request in _receive_waiting(self._public, _BURST):
                 verb, prefix = request[0].bytes[:1], request[0].bytes[1:]
-                self._subscriptions[prefix] += 1 if verb == b"\x01" else -1
+                is_joining = verb == b"\x01"
+                self._subscriptions[prefix] += 1 if is_joining else -1
+                self._is_beat_wanted |= is_joining and prefix in (_HEARTBEATS, _DISCOVERY)
             self._subscribed.notify_all()
 
     def _forward_burst(self) -> None:
         for frames in _receive_waiting(self._workers, _BURST):
             self._forward(frames)
+            if self._is_lossless and self._service.is_waiting(monotonic_ns()):
+                return
 
     def _forward(self, frames: list[zmq.Frame]) -> None:
         parts = [frame.buffer for frame in frames]
@@ -193,6 +234,7 @@ class Proxy:
             seen = wire.peek(parts)
             self._open_epochs.add(seen.epoch)
             self._outlet.send(frames)
+            self._service.see(seen, parts)
             for observer in self._observers:
                 self._publish(observer.see(seen))
         except WireError as error:
@@ -206,6 +248,7 @@ class Proxy:
             parts = wire.encode(waiting.popleft())
             self._outlet.send(parts)
             seen = wire.peek(parts)
+            self._service.see(seen, parts)
             for observer in self._observers:
                 waiting.extend(observer.see(seen))
 
@@ -215,6 +258,7 @@ class Proxy:
         self._bound.clear()
         self._workers.close(linger_ms)
         self._public.close(linger_ms)
+        self._service.socket.close(linger_ms)
 
 
 def _public_socket(context: zmq.Context[zmq.Socket[bytes]], hwm: int) -> zmq.Socket[bytes]:

@@ -91,7 +91,6 @@ class Session:
             self.ledger,
             SyncJoiner(origin, cameras, publish.sync_tolerance),
             self._informer,
-            self._heart,
         )
 
     def run(
@@ -156,6 +155,7 @@ class Session:
             self._config.publish,
             f"ipc://{folder}/results",
             zmq.Context.instance(),
+            heart=self._heart,
             observers=self._observers,
             is_lossless=self._config.clock == "replay",
         )

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import zmq
 from endpoint import WAIT_S, endpoint
-from wire_samples import make_result
+from wire_samples import ORIGIN, make_result
 
 from streamvis.client import DetMessage, Heartbeat, ImgMessage
 from streamvis.errors import AddressError
 from streamvis.publish.config import PublishConfig
+from streamvis.publish.heartbeat import Heart
 from streamvis.publish.outlet import Outlet
 from streamvis.publish.proxy import Proxy
 from streamvis.publish.publisher import Publisher
@@ -178,7 +179,9 @@ def test_subscribers_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
 
 def test_stop_before_start_and_twice_is_fine(tmp_path: Path) -> None:
     with zmq.Context() as context:
-        proxy = Proxy(PublishConfig(), f"ipc://{tmp_path}/workers", context)
+        proxy = Proxy(
+            PublishConfig(), f"ipc://{tmp_path}/workers", context, heart=Heart(ORIGIN, 50_000_000)
+        )
         proxy.stop()
         proxy.stop()
 
@@ -263,4 +266,4 @@ def start(folder: Path, address: str) -> None:
     """Raises AddressError; the context ends, so nothing stayed open."""
     with zmq.Context() as context:
         config = PublishConfig(address=address, insecure=True)
-        Proxy(config, f"ipc://{folder}/workers", context).start()
+        Proxy(config, f"ipc://{folder}/workers", context, heart=Heart(ORIGIN, 50_000_000)).start()
