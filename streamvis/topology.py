@@ -78,6 +78,7 @@ class MosaicConfig(ConfigModel):
         return path
 
 
+_OUTPUT_PATHS = (("mosaic", "path"), ("record", "dir"), ("publish", "key"), ("publish", "allow"))
 SHORT_FORMS = {"publish": "address", "mosaic": "path", "record": "dir"}
 _ONE_KEY = f"an output has exactly one key: {', '.join(SHORT_FORMS)}"
 
@@ -224,8 +225,8 @@ class PipelineConfig(ConfigModel):
             if key in values[part]:
                 values[part][key] = _absolute(values[part][key])
         for output in values["outputs"]:
-            for kind, key in (("mosaic", "path"), ("record", "dir")):
-                if kind in output:
+            for kind, key in _OUTPUT_PATHS:
+                if key in output.get(kind, {}):
                     output[kind][key] = _absolute(output[kind][key])
         return json.dumps(values)
 

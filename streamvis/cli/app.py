@@ -10,6 +10,7 @@ from streamvis import __version__
 from streamvis.cli import (
     doctor,
     eval,
+    keygen,
     rec,
     record,
     regress,
@@ -47,6 +48,7 @@ app.command()(schema.schema)
 app.command()(synth.synth)
 app.command()(train.train)
 app.command(name="eval")(eval.eval_drive)
+app.command()(keygen.keygen)
 app.command()(doctor.doctor)
 
 

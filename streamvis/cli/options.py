@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from streamvis.client import ClientKeys
 from streamvis.errors import StreamvisError
 
 PipelinePath = Annotated[
@@ -24,6 +25,24 @@ WaitSubscribers = Annotated[
     int | None,
     typer.Option(min=0, help="Start the cameras when so many subscribers are there."),
 ]
+
+ServerKey = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Of a pipeline that encrypts: its public key."),
+]
+OwnKey = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="And your own: NAME.key_secret (see keygen)."),
+]
+
+
+def client_keys(server_key: Path | None, key: Path | None) -> ClientKeys | None:
+    """Both or none."""
+    if server_key is None and key is None:
+        return None
+    if server_key is None or key is None:
+        raise typer.BadParameter("--server-key and --key go together")
+    return ClientKeys.load(server_key, key)
 
 
 def print_error(error: StreamvisError) -> None:

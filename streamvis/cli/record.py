@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from streamvis.cli.options import print_error
+from streamvis.cli.options import OwnKey, ServerKey, client_keys, print_error
 from streamvis.cli.run import describe_recording
 from streamvis.cli.stop import stop_signals
-from streamvis.client import Subscriber
+from streamvis.client import ClientKeys, Subscriber
 from streamvis.errors import AddressError
 from streamvis.record.config import RecordConfig
 from streamvis.record.recorder import Recorder
@@ -36,6 +36,8 @@ def record(
     duration: Annotated[
         float | None, typer.Option(min=0.1, help="End after so many seconds.")
     ] = None,
+    server_key: ServerKey = None,
+    own_key: OwnKey = None,
 ) -> None:
     r"""Record what a pipeline publishes, until it stops or Ctrl-C.
 
@@ -43,9 +45,10 @@ def record(
     `publish: {address: ..., opt_in: \[vid, plan]}`.
     """
     config = _config(folder, keep, min_free, segment)
-    pipeline = _pipeline_at(address)
+    keys = client_keys(server_key, own_key)
+    pipeline = _pipeline_at(address, keys)
     with stop_signals() as stop:
-        recorder = Recorder(config, address, pipeline)
+        recorder = Recorder(config, address, pipeline, keys=keys)
         recorder.start()
         print(f"recording {pipeline} into {recorder.summary.path}", flush=True)
         deadline = None if duration is None else time.monotonic() + duration
@@ -73,9 +76,9 @@ def _config(folder: Path, keep: str | None, min_free: str, segment: str) -> Reco
         raise typer.BadParameter(f"{option}: {first['msg']}") from None
 
 
-def _pipeline_at(address: str) -> str:
+def _pipeline_at(address: str, keys: ClientKeys | None) -> str:
     """Who publishes there: its heartbeat says so. Raises AddressError if nobody does."""
-    with Subscriber(address, kinds=("hb",), timeout_ms=_PATIENCE_MS) as heartbeats:
+    with Subscriber(address, ("hb",), timeout_ms=_PATIENCE_MS, keys=keys) as heartbeats:
         try:
             return next(heartbeats).pipeline
         except StopIteration:

@@ -42,12 +42,20 @@ def run(
     ] = None,
     summary: SummaryPath = None,
     wait_subscribers: WaitSubscribers = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Publish where other hosts can listen, unencrypted.")
+    ] = False,
 ) -> None:
     """Run a pipeline: cameras in, results out over ZeroMQ.
 
     Ctrl-C ends it cleanly, a second one at once. `streamvis --help` lists the exit codes.
     """
-    config = load_config(pipeline, PipelineConfig, list(_as_overrides(clock, runtime, overrides)))
+    config = load_config(
+        pipeline,
+        PipelineConfig,
+        list(_as_overrides(clock, runtime, overrides)),
+        context={"insecure": insecure},
+    )
     if record:
         config = config.recording_to(record)
     run_to_end(config, summary, wait_subscribers)

@@ -15,6 +15,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from streamvis.cli.options import OwnKey, ServerKey, client_keys
 from streamvis.client import (
     AnyMessage,
     DetMessage,
@@ -49,6 +50,14 @@ def tap(
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Fail if nothing comes for so many seconds.")
     ] = None,
+    snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="Begin with the newest message of each topic.")
+    ] = False,
+    lossless: Annotated[
+        bool, typer.Option("--lossless", help="Read from the pipeline's store, without a gap.")
+    ] = False,
+    server_key: ServerKey = None,
+    own_key: OwnKey = None,
 ) -> None:
     """Print messages until the pipeline stops. Exit code 5 if nothing comes within --timeout."""
     show = _print_json if as_json else _print_line
@@ -58,6 +67,9 @@ def tap(
             kinds=kind or ("det",),
             cameras=camera,
             timeout_ms=None if timeout is None else timeout * 1000,
+            snapshot=snapshot,
+            lossless=lossless,
+            keys=client_keys(server_key, own_key),
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None

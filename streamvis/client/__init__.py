@@ -5,6 +5,7 @@ with Subscriber("tcp://127.0.0.1:7700", kinds=("det",)) as results:
         print(message.camera, message.frame_index, message.detections.xyxy)
 """
 
+from streamvis.client.curve import ClientKeys
 from streamvis.client.health import Health
 from streamvis.client.subscriber import AsyncSubscriber, Subscriber
 from streamvis.errors import AddressError, Lagging, StreamvisError, VersionError, WireError
@@ -42,6 +43,7 @@ __all__ = [
     "CameraInfo",
     "CameraState",
     "CaptureTime",
+    "ClientKeys",
     "DetMessage",
     "Detections",
     "EmbMessage",

@@ -6,18 +6,23 @@ import zmq
 
 from streamvis import wire
 from streamvis.address import Address
+from streamvis.client.curve import ClientKeys
 from streamvis.errors import AddressError
 
 _RECEIVE_BUFFER_BYTES = 1 << 18  # what lies in the kernel is old news that no queue limit counts
 
 
-def connect(kind: int, address: Address, queue_length: int) -> zmq.Socket[bytes]:
+def connect(
+    kind: int, address: Address, queue_length: int, keys: ClientKeys | None = None
+) -> zmq.Socket[bytes]:
     """A SUB or DEALER; raises AddressError if the address makes no sense here."""
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVHWM, queue_length)
     socket.setsockopt(zmq.RCVBUF, _RECEIVE_BUFFER_BYTES)
     socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_PART_BYTES)
+    if keys:
+        keys.secure(socket)
     try:
         socket.connect(address.endpoint)
     except zmq.ZMQError as error:
@@ -26,8 +31,10 @@ def connect(kind: int, address: Address, queue_length: int) -> zmq.Socket[bytes]
     return socket
 
 
-def subscribe(address: Address, topics: list[str], queue_length: int) -> zmq.Socket[bytes]:
-    socket = connect(zmq.SUB, address, queue_length)
+def subscribe(
+    address: Address, topics: list[str], queue_length: int, keys: ClientKeys | None = None
+) -> zmq.Socket[bytes]:
+    socket = connect(zmq.SUB, address, queue_length, keys)
     for topic in topics:
         socket.subscribe(topic)
     return socket

@@ -10,6 +10,7 @@ import zmq
 
 from streamvis.address import Address
 from streamvis.client.connect import subscribe
+from streamvis.client.curve import ClientKeys
 from streamvis.client.inbox import Inbox
 from streamvis.errors import StreamvisError
 from streamvis.wire import Observed, Parts
@@ -52,9 +53,9 @@ class LiveFeed:
 
     patience_s = 3600.0
 
-    def __init__(self, address: Address, inbox: Inbox) -> None:
+    def __init__(self, address: Address, inbox: Inbox, keys: ClientKeys | None = None) -> None:
         self._inbox = inbox
-        self._socket = subscribe(address, inbox.topics, inbox.queue_length)
+        self._socket = subscribe(address, inbox.topics, inbox.queue_length, keys)
 
     @property
     def sockets(self) -> Sequence[zmq.Socket[bytes]]:

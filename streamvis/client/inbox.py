@@ -124,7 +124,7 @@ class Inbox:
     def why_silent(self) -> str:
         """One sentence for a user to whom nothing came."""
         if self.heartbeat is None:
-            return "Nothing publishes there: start the pipeline, or check the address."
+            return "Nothing publishes there: start the pipeline, or check the address and the keys."
         states = {name: camera.state for name, camera in self.heartbeat.cameras.items()}
         cameras = ", ".join(f"{name} ({state})" for name, state in states.items()) or "none yet"
         return f"The pipeline {self.heartbeat.pipeline} is alive; its cameras: {cameras}."

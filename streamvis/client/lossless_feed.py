@@ -11,12 +11,14 @@ import zmq
 from streamvis import wire
 from streamvis.address import Address
 from streamvis.client.connect import connect, subscribe
+from streamvis.client.curve import ClientKeys
 from streamvis.client.feed import Arrival, receive
 from streamvis.client.inbox import Inbox
 from streamvis.errors import AddressError, Lagging
 from streamvis.wire import Batch, Heartbeat, LeaveRequest, Observed, Parts, ReadRequest, Refusal
 
 _CREDIT = 256  # messages on their way or not yet handled
+_NUM_BEATS = 4  # heartbeats that may wait
 _KEEPALIVE_S = 1.0
 _SILENCE_S = 3.5  # without a word from the service: it is gone, or we are forgotten
 _POLL_S = 0.5
@@ -29,10 +31,17 @@ class LosslessFeed:
     """A DEALER to the pipeline's service. Where that is, a heartbeat tells: once at the start, and
     again whenever the service falls silent."""
 
-    def __init__(self, address: Address, inbox: Inbox, resume: str | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        inbox: Inbox,
+        keys: ClientKeys | None = None,
+        resume: str | None = None,
+    ) -> None:
         """`resume` is the cursor of an earlier reader: begin behind it, not now."""
         self._address = address
         self._inbox = inbox
+        self._keys = keys
         self._store, self._handed = _read_cursor(resume)  # position the caller has
         self._received = self._handed  # what is sent again is not taken again
         self._num_waiting = 0  # received, and not yet with the caller
@@ -96,7 +105,7 @@ class LosslessFeed:
         return self._handed if self._num_waiting else self._received
 
     def _listen(self) -> zmq.Socket[bytes]:
-        return subscribe(self._address, [wire.DISCOVERY], queue_length=4)
+        return subscribe(self._address, [wire.DISCOVERY], _NUM_BEATS, self._keys)
 
     def _dial(self, beat: Parts, now_s: float) -> None:
         """A heartbeat says where the service is: begin behind what was received."""
@@ -110,7 +119,7 @@ class LosslessFeed:
             )
         self._hang_up()
         service = Address.parse(message.service).seen_from(self._address)
-        self._service = connect(zmq.DEALER, service, _CREDIT)
+        self._service = connect(zmq.DEALER, service, _CREDIT, self._keys)
         self._session += 1
         self._heard_s = self._told_s = now_s
         self._ask(after=self._received)

@@ -9,6 +9,7 @@ import zmq
 from streamvis import wire
 from streamvis.address import Address
 from streamvis.client.connect import connect
+from streamvis.client.curve import ClientKeys
 from streamvis.client.feed import Arrival, LiveFeed, receive
 from streamvis.client.inbox import Inbox
 from streamvis.client.joining import Joining, Update
@@ -23,9 +24,10 @@ class SnapshotFeed(LiveFeed):
     """Asks the pipeline's service for its state as soon as a heartbeat tells where it is, and again
     when the pipeline was restarted."""
 
-    def __init__(self, address: Address, inbox: Inbox) -> None:
-        super().__init__(address, inbox)
+    def __init__(self, address: Address, inbox: Inbox, keys: ClientKeys | None = None) -> None:
+        super().__init__(address, inbox, keys)
         self._address = address
+        self._keys = keys
         self._joining = Joining()
         self._request = 0
         self._asked_s = 0.0
@@ -86,7 +88,7 @@ class SnapshotFeed(LiveFeed):
             )
         self._hang_up()
         service = Address.parse(self._joining.service).seen_from(self._address)
-        self._service = connect(zmq.DEALER, service, _QUEUE_LENGTH)
+        self._service = connect(zmq.DEALER, service, _QUEUE_LENGTH, self._keys)
         self._request += 1
         request = SnapshotRequest(self._request, tuple(self._inbox.topics))
         self._service.send_multipart(wire.encode_request(request))

@@ -11,6 +11,7 @@ import zmq
 import zmq.asyncio
 
 from streamvis.address import Address
+from streamvis.client.curve import ClientKeys
 from streamvis.client.feed import Arrival, Feed, LiveFeed
 from streamvis.client.health import Health
 from streamvis.client.inbox import Inbox
@@ -38,6 +39,7 @@ class _Subscription:
         snapshot: bool = False,
         lossless: bool = False,
         resume: str | None = None,
+        keys: ClientKeys | None = None,
     ) -> None:
         """Connect; the pipeline may start later.
 
@@ -51,6 +53,7 @@ class _Subscription:
         lossless    read from the pipeline's store: no gap as long as that reaches back far enough,
                     else Lagging is raised once
         resume      of a lossless reader: go on behind this `cursor`
+        keys        for a pipeline that encrypts: ClientKeys.load("pipeline.key", "me.key_secret")
         """
         self.address = Address.parse(address)
         if self.address.endpoint.endswith((":0", ":*")):
@@ -65,9 +68,9 @@ class _Subscription:
         self._waiting: deque[Arrival] = deque()  # messages for the caller
         self._feed: Feed
         if lossless:
-            self._feed = LosslessFeed(self.address, self._inbox, resume)
+            self._feed = LosslessFeed(self.address, self._inbox, keys, resume)
         else:
-            self._feed = (SnapshotFeed if snapshot else LiveFeed)(self.address, self._inbox)
+            self._feed = (SnapshotFeed if snapshot else LiveFeed)(self.address, self._inbox, keys)
 
     @property
     def cursor(self) -> str | None:

@@ -38,14 +38,21 @@ class _Place:
         return f"{self.file}:{self.line}" if self.line else self.file
 
 
-def load_config(path: Path, model: type[T], overrides: Sequence[str] = ()) -> T:
+def load_config(
+    path: Path,
+    model: type[T],
+    overrides: Sequence[str] = (),
+    context: Mapping[str, Any] | None = None,
+) -> T:
     """Read, complete and check a YAML file.
 
-    `overrides` are `key.path=value` strings, as given to `--set`.
+    `overrides` are `key.path=value` strings, as given to `--set`; `context` is what the command
+    line says beside the file, for the models' validators.
     Raises ConfigError with one sentence: file, line, key path, and the nearest valid name.
     """
     places: dict[Key, _Place] = {}
-    return _check(_read_mapping(path, (), places, depth=0), model, overrides, places, path)
+    data = _read_mapping(path, (), places, depth=0)
+    return _check(data, model, overrides, places, path, context)
 
 
 def check_config(
@@ -61,11 +68,12 @@ def _check(
     overrides: Sequence[str],
     places: dict[Key, _Place],
     path: Path,
+    context: Mapping[str, Any] | None = None,
 ) -> T:
     for text in overrides:
         _apply_override(data, text, places)
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context=context)
     except ValidationError as error:
         raise ConfigError(_explain(error, model, places, path)) from None
 

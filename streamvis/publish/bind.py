@@ -39,6 +39,15 @@ def bind(socket: zmq.Socket[bytes], address: Address) -> str:
     return socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
 
+def check_hop(address: Address, keys: object | None) -> None:
+    """Between processes of one run: raises AddressError if others could listen."""
+    if keys is None and not address.is_local:
+        raise AddressError(
+            f"{address} leaves this host, and the run has no keys. Use ipc:// or 127.0.0.1, or "
+            "give it keys."
+        )
+
+
 def remove_file(endpoint: str) -> None:
     """Delete the file of a socket that was bound here: libzmq leaves it behind."""
     path = Address.parse(endpoint).ipc_path

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from streamvis.address import Address
-from streamvis.config.model import ConfigModel, DurationNs, NumBytes
+from streamvis.config.model import ConfigModel, DurationNs, LocalPath, NumBytes
 from streamvis.errors import AddressError
 
 OptInKind = Literal["img", "vid", "plan", "sem", "pyramid", "object", "clip"]
@@ -19,6 +19,15 @@ class PublishConfig(ConfigModel):
     address: str = Field(
         default="pub+bind:tcp://127.0.0.1:0",
         description="pub+bind:tcp://HOST:PORT or pub+bind:ipc:///PATH; port 0 takes a free one.",
+    )
+    key: LocalPath | None = Field(
+        default=None,
+        description="The pipeline's own NAME.key_secret (streamvis keygen): what is published is "
+        "encrypted. Needs `allow`.",
+    )
+    allow: LocalPath | None = Field(
+        default=None,
+        description="A folder with the public keys (*.key) of all who may subscribe.",
     )
     insecure: bool = Field(
         default=False,
@@ -76,11 +85,23 @@ class PublishConfig(ConfigModel):
             raise ValueError(f"a pipeline publishes and binds: write pub+bind:{address.endpoint}")
         return text
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_word(cls, data: Any, info: ValidationInfo) -> Any:
+        """`--insecure` on the command line is as good as the key."""
+        is_meant = bool(info.context and info.context.get("insecure"))
+        return {**data, "insecure": True} if is_meant and isinstance(data, dict) else data
+
     @model_validator(mode="after")
-    def _stays_on_this_host(self) -> PublishConfig:
-        if not (self.endpoint.is_local or self.insecure):
-            raise ValueError(
-                f"{self.address} can be reached from other hosts, and encryption (CURVE) is not "
-                "there yet. Use 127.0.0.1 or ipc://, or allow it with insecure: true."
-            )
+    def _is_private(self) -> PublishConfig:
+        if (self.key is None) != (self.allow is None):
+            raise ValueError("`key` and `allow` go together: whose key it is, and who may listen")
+        if self.key or self.insecure:
+            return self
+        for address in (self.endpoint, self.service_endpoint):
+            if not address.is_local:
+                raise ValueError(
+                    f"{address} can be reached from other hosts. Use 127.0.0.1 or ipc://, give it "
+                    "`key` and `allow` (streamvis keygen makes keys), or say insecure: true."
+                )
         return self

@@ -12,9 +12,11 @@ import zmq
 
 from streamvis import wire
 from streamvis.address import Address
+from streamvis.client.curve import RunKeys, load_pair
 from streamvis.errors import AddressError, WireError
-from streamvis.publish.bind import bind, remove_file
+from streamvis.publish.bind import bind, check_hop, remove_file
 from streamvis.publish.config import PublishConfig
+from streamvis.publish.gate import AllowedFolder, Gate
 from streamvis.publish.heartbeat import Heart
 from streamvis.publish.observer import Observer
 from streamvis.publish.outlet import Outlet
@@ -57,14 +59,21 @@ class Proxy:
         heart: Heart,
         observers: Sequence[Observer] = (),
         is_lossless: bool = False,
+        run_keys: RunKeys | None = None,
     ) -> None:
+        """`run_keys` encrypt the workers' hop. Raises AddressError if it leaves this host without,
+        or if the config's keys cannot be read."""
         self.backend = backend
         self.address = config.endpoint.endpoint  # has the real port once started
+        self.own_address = self.address  # for subscribers of this context: they need no key
         self.num_bad = 0  # messages of workers that could not be read
         self._config = config
         self._heart = heart
         self._observers: Sequence[Observer] = (*observers, heart)
         self._is_lossless = is_lossless
+        check_hop(Address.parse(backend), run_keys)
+        self._run_keys = run_keys
+        self._gate = Gate(context)
         self._workers = context.socket(zmq.XSUB)
         self._workers.setsockopt(zmq.RCVHWM, config.hwm)
         self._public = _public_socket(context, config.hwm)
@@ -83,8 +92,11 @@ class Proxy:
     def start(self) -> None:
         """Bind both sides and begin to forward. Raises AddressError."""
         try:
+            self._guard()
             self.backend = self._bind(self._workers, Address.parse(self.backend))
             self.address = self._bind(self._public, self._config.endpoint)
+            if not self._config.key:
+                self.own_address = self.address
             self._heart.service = self._bind(self._service.socket, self._config.service_endpoint)
         except AddressError:
             self._close(linger_ms=0)
@@ -128,6 +140,17 @@ class Proxy:
 
     def __exit__(self, *exc: object) -> None:
         self.stop()
+
+    def _guard(self) -> None:
+        """What binds from here on asks for keys, where there are some."""
+        config, keys = self._config, self._run_keys
+        if keys:
+            self._gate.guard(self._workers, keys.server, "workers", keys.client.public.__eq__)
+        if config.key and config.allow:
+            self.own_address = self._bind(self._public, Address(f"inproc://{self._heart.epoch}"))
+            own, allowed = load_pair(config.key), AllowedFolder(config.allow)
+            for socket in (self._public, self._service.socket):
+                self._gate.guard(socket, own, "subscribers", allowed)
 
     def _bind(self, socket: zmq.Socket[bytes], address: Address) -> str:
         self._bound.append(bind(socket, address))
@@ -259,6 +282,7 @@ class Proxy:
         self._workers.close(linger_ms)
         self._public.close(linger_ms)
         self._service.socket.close(linger_ms)
+        self._gate.stop()
 
 
 def _public_socket(context: zmq.Context[zmq.Socket[bytes]], hwm: int) -> zmq.Socket[bytes]:

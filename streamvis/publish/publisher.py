@@ -11,7 +11,10 @@ from time import monotonic
 import zmq
 
 from streamvis import wire
+from streamvis.address import Address
+from streamvis.client.curve import RunKeys
 from streamvis.errors import AddressError
+from streamvis.publish.bind import check_hop
 from streamvis.publish.outlet import Outlet
 from streamvis.types import AccessUnit, FrameResult, TilePacket
 from streamvis.wire import (
@@ -54,13 +57,17 @@ class Publisher:
         epoch: str | None = None,
         is_lossless: bool = False,
         timeout_s: float = 5.0,
+        run_keys: RunKeys | None = None,
     ) -> None:
+        check_hop(Address.parse(endpoint), run_keys)
         self.origin = Origin.here(pipeline, epoch)
         self._seq: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._socket = context.socket(zmq.XPUB)
         patience_s = _LOSSLESS_PATIENCE_S if is_lossless else 0.0
         self._goodbye_s = _GOODBYE_S + patience_s
         self._socket.setsockopt(zmq.SNDHWM, _QUEUE_LENGTH)
+        if run_keys:
+            run_keys.of_client.secure(self._socket)
         self._outlet = Outlet(self._socket, patience_s)
         self._connect(endpoint, timeout_s)
 

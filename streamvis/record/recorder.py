@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from streamvis import wire
+from streamvis.client.curve import ClientKeys
 from streamvis.client.subscriber import Subscriber
 from streamvis.errors import OutputError, StreamvisError
 from streamvis.record.archive import Archive
@@ -64,6 +65,7 @@ class Recorder:
         pipeline: str,
         *,
         is_lossless: bool = False,
+        keys: ClientKeys | None = None,
         open_file: OpenFile = open_unbuffered,
     ) -> None:
         """Raises OutputError at once if nothing can be written there."""
@@ -71,7 +73,9 @@ class Recorder:
         self._archive = Archive(config, pipeline, time.time_ns(), open_file=open_file)
         self._is_lossless = is_lossless
         self._queue: ByteQueue[tuple[Observed, Parts, int]] = ByteQueue(config.queue)
-        self._subscriber = Subscriber(address, kinds=KINDS, pipeline=pipeline, timeout_ms=_POLL_MS)
+        self._subscriber = Subscriber(
+            address, kinds=KINDS, pipeline=pipeline, timeout_ms=_POLL_MS, keys=keys
+        )
         self._stopping = threading.Event()
         self._lost_queue = 0
         self._num_taken = 0  # from the queue
