@@ -10,7 +10,8 @@
     ├── WireError                  8   bytes that are not a message of this protocol
     │   └── VersionError           8   a message of another major version
     ├── Lagging                    9   results arrive older than the subscriber's max_age_ms
-    └── RegressionError            10  `regress` or `--check` found results that differ
+    ├── RegressionError            10  `regress` or `--check` found results that differ
+    └── ControlError               11  a session that runs cannot be reached, or refuses
 
 A caller's mistake is a ValueError; our own broken invariant is an AssertionError.
 Messages are one sentence that says what happened and one that says what to do. Credentials in
@@ -76,3 +77,7 @@ class Lagging(StreamvisError):
 
 class RegressionError(StreamvisError):
     exit_code = 10
+
+
+class ControlError(StreamvisError):
+    exit_code = 11

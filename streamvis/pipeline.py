@@ -15,7 +15,7 @@ from streamvis.back import PerceptionBack, build_back
 from streamvis.front import CameraFront, build_front
 from streamvis.render.jpeg import encode_jpeg
 from streamvis.topology import PipelineConfig
-from streamvis.types import Feedback, Frame, FrameResult, TilePacket, TilePlan
+from streamvis.types import Feedback, Frame, FrameResult, Ledger, TilePacket, TilePlan
 
 
 class Outlet(Protocol):
@@ -40,6 +40,7 @@ class Pipeline:
         recorded: Mapping[str, Mapping[int, TilePlan]] | None = None,
     ) -> None:
         """`recorded` are each camera's plans by frame index, to repeat instead of deciding."""
+        self._config = config
         self._fronts = {
             camera: build_front(config.encoder, config.tiling, (recorded or {}).get(camera))
             for camera in cameras
@@ -59,6 +60,20 @@ class Pipeline:
         self._feedback |= feedback
         publish(packets, results, self._back, self._outlet, self._opt_in)
         return results
+
+    def add(self, camera: str, before: Ledger) -> None:
+        """One camera more; `before` is where the frames of its earlier lives went."""
+        config = self._config
+        self._fronts[camera] = build_front(config.encoder, config.tiling, before=before)
+        self._feedback[camera] = Feedback()
+
+    def remove(self, camera: str) -> None:
+        """Forget all of it."""
+        del self._fronts[camera], self._feedback[camera]
+        self._back.forget(camera)
+
+    def has(self, camera: str) -> bool:
+        return camera in self._fronts
 
     def front(self, camera: str) -> CameraFront:
         return self._fronts[camera]

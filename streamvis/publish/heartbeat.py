@@ -14,7 +14,7 @@ class Heart:
     def __init__(self, origin: Origin, period_ns: int, config_hash: str = "") -> None:
         self._origin = origin
         self._period_ns = period_ns
-        self._config_hash = config_hash
+        self.config_hash = config_hash
         self._seq = itertools.count()
         self._due_ns = 0
         self._last_seq: dict[str, LastSeq] = {}
@@ -28,6 +28,10 @@ class Heart:
     def set_camera(self, camera: str, state: str, rate_hz: float | None = None) -> None:
         """How a camera is, and how many results a second to expect. From any thread."""
         self._cameras = {**self._cameras, camera: CameraState(state, rate_hz)}
+
+    def drop_camera(self, camera: str) -> None:
+        """It was removed. From any thread."""
+        self._cameras = {name: state for name, state in self._cameras.items() if name != camera}
 
     def see(self, seen: Observed) -> Iterable[Heartbeat]:
         self._last_seq[seen.topic] = LastSeq(seen.epoch, seen.seq)
@@ -49,7 +53,7 @@ class Heart:
             seq=next(self._seq),
             last_seq=dict(self._last_seq),
             cameras=self._cameras,
-            config_hash=self._config_hash,
+            config_hash=self.config_hash,
             is_stopped=is_stopped,
             service=self.service,
         )

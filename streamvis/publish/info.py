@@ -16,7 +16,7 @@ class Informer:
         """`config` is the resolved pipeline file, JSON."""
         self._origin = origin
         self._period_ns = period_ns
-        self._config = config
+        self.config = config
         self._seq = itertools.count()
         self._due_ns = 0
         self._model: ModelId | None = None
@@ -27,6 +27,10 @@ class Informer:
         """What is known of a camera that is open. From any thread."""
         if self._cameras.get(camera) != info:
             self._cameras = {**self._cameras, camera: info}
+
+    def drop_camera(self, camera: str) -> None:
+        """It was removed. From any thread."""
+        self._cameras = {name: info for name, info in self._cameras.items() if name != camera}
 
     def see(self, seen: Observed) -> Iterable[InfoMessage]:
         if seen.kind == "det" and self._model is None:
@@ -47,7 +51,7 @@ class Informer:
             origin=self._origin,
             camera=ALL_CAMERAS,
             seq=next(self._seq),
-            config=self._config,
+            config=self.config,
             model=self._model,
             cameras=self._told,
         )

@@ -39,11 +39,15 @@ class SyncJoiner:
 
     def __init__(self, origin: Origin, cameras: Iterable[str], tolerance_ns: int) -> None:
         self._origin = origin
-        self._cameras = frozenset(cameras)
+        self.set_cameras(cameras)
         self._tolerance_ns = tolerance_ns
         self._seq = itertools.count()
         self._open: list[_Moment] = []
         self._latest_ns: dict[str, int] = {}  # by camera
+
+    def set_cameras(self, cameras: Iterable[str]) -> None:
+        """Those of the pipeline from now on. From any thread."""
+        self._cameras = frozenset(cameras)
 
     def see(self, seen: Observed) -> Iterable[SyncMessage]:
         if seen.kind != "det" or seen.camera not in self._cameras:
@@ -105,5 +109,5 @@ class SyncJoiner:
             seq=next(self._seq),
             members=dict(sorted(moment.members.items())),
             skew_ns=moment.last_ns - moment.first_ns,
-            is_complete=len(moment.members) == len(self._cameras),
+            is_complete=moment.members.keys() >= self._cameras,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from streamvis.runtime.report import CameraReport
+from streamvis.topology import PipelineConfig
 from streamvis.types import Ledger
 
 ShouldStop = Callable[[], bool]
@@ -32,8 +33,21 @@ class Engine(Protocol):
     def stop(self) -> None:
         """Ask the cameras to end; `wait` tells when they have."""
 
+    def add(self, config: PipelineConfig, camera: str) -> None:
+        """Begin to open one of the sources of this config, while the others run."""
+
+    def remove(self, camera: str) -> None:
+        """Begin to stop it; `gone` tells when nothing more comes of it."""
+
+    def gone(self) -> list[CameraReport]:
+        """The last reports of cameras that were removed, once each."""
+
     def reports(self) -> list[CameraReport]:
-        """Every camera's own view of itself, in the order of the config."""
+        """The view that every camera has of itself, in the order in which they came."""
+
+    @property
+    def num_worker_deaths(self) -> int:
+        """Encoder workers that died or hung."""
 
     def close(self) -> None:
         """Free everything, in any state, also after an error."""

@@ -86,9 +86,9 @@ class CameraFeed:
             self._source.live.stop()
         self._inbox.close(self._camera)
 
-    def join(self) -> None:
+    def join(self, timeout_s: float | None = None) -> None:
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(timeout_s)
 
     def before_start(self) -> CameraReport:
         return CameraReport(self._camera, "connecting", info=self._source.info)

@@ -21,6 +21,7 @@ class Film:
     def __init__(self, config: PipelineConfig, address: str) -> None:
         """Raises OutputError at once if the file cannot be made."""
         assert config.mosaic is not None, "no mosaic is wanted"
+        self._cameras = frozenset(config.sources)
         self._is_live = config.clock == "live"
         self._video = MosaicVideo(
             config.mosaic.path,
@@ -54,6 +55,8 @@ class Film:
             self._video.discard()
 
     def _see(self, message: object) -> None:
+        if isinstance(message, (ImgMessage, DetMessage)) and message.camera not in self._cameras:
+            return  # added since the film began: its places are taken
         if isinstance(message, ImgMessage):
             self._video.see_image(message.camera, message.frame_index, message.jpeg)
         elif isinstance(message, DetMessage):

@@ -70,6 +70,7 @@ class Cameras:
         self._endpoint = endpoint
         self._on_gone = on_gone
         self._cameras: dict[str, _Camera] = {}
+        self._gone: list[CameraReport] = []
         self._start_ns: int | None = None
 
     def open(self, options: dict[str, Any]) -> None:
@@ -84,7 +85,7 @@ class Cameras:
         self._begin(camera)
 
     def remove(self, name: str) -> None:
-        """Stop it; when that is done it is in no report any more."""
+        """Stop it; when that is done its last report is in `take_gone`."""
         camera = self._cameras[name]
         camera.is_leaving = True
         self._stop(camera)
@@ -126,6 +127,16 @@ class Cameras:
     def reports(self) -> Mapping[str, CameraReport]:
         """The newest of every camera, at most a fraction of a second old."""
         return {name: camera.report for name, camera in self._cameras.items()}
+
+    @property
+    def may_return(self) -> bool:
+        """One is gone that may be about to be added again."""
+        return bool(self._gone)
+
+    def take_gone(self) -> list[CameraReport]:
+        """The last reports of cameras that were removed."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def tick(self, now_s: float) -> None:
         """Restart what is due, and ask for reports."""
@@ -222,14 +233,17 @@ class Cameras:
 
     def _end(self, camera: _Camera, state: str | None = None) -> None:
         """Nothing more will come of it."""
-        if camera.is_over and not camera.is_leaving:
+        if self._cameras.get(camera.name) is not camera or (
+            camera.is_over and not camera.is_leaving
+        ):
             return
         if state or not camera.report.is_over:
             camera.report = replace(camera.report, state=state or "ended")
         camera.is_over, camera.kill_s, camera.restart_s = True, None, None
         self._drop_process(camera)
         if camera.is_leaving:
-            self._cameras.pop(camera.name, None)
+            self._gone.append(camera.report)
+            del self._cameras[camera.name]
 
     def _drop_process(self, camera: _Camera) -> None:
         if camera.actor is None:

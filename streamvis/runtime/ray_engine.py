@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from streamvis.errors import ControlError
 from streamvis.runtime.engine import BeginLife, ShouldStop, Stopped
 from streamvis.runtime.ray_calls import Calls
 from streamvis.runtime.ray_cameras import Cameras
@@ -80,7 +81,7 @@ class RayEngine:
             self._cameras.abort()
         elif self._is_stopping:  # what waits for the answer of a worker that died now can end
             self._cameras.stop(self._workers.is_serving)
-        if self._cameras.are_over and self._may_end:
+        if self._cameras.are_over and self._may_end and not self._cameras.may_return:
             self._workers.finish()
         is_over = self._cameras.are_over and self._workers.are_over
         if is_over and self._workers.error is not None:
@@ -92,14 +93,23 @@ class RayEngine:
         self._cameras.stop(self._workers.is_serving)
 
     def add(self, config: PipelineConfig, camera: str) -> None:
+        if self._workers.are_finishing:
+            raise ControlError("all cameras have ended; start the run again")
         self._config = config
         self._cameras.add(config, camera)
 
     def remove(self, camera: str) -> None:
         self._cameras.remove(camera)
 
+    def gone(self) -> list[CameraReport]:
+        return self._cameras.take_gone()
+
     def reports(self) -> list[CameraReport]:
         return list(self._cameras.reports().values())
+
+    @property
+    def num_worker_deaths(self) -> int:
+        return self._workers.num_deaths
 
     def close(self) -> None:
         if ray.is_initialized():

@@ -75,7 +75,7 @@ class Workers:
         self._spare_due_s = 0.0
         self._num_started = 0
         self._has_begun = False
-        self._is_finishing = False
+        self.are_finishing = False
 
     def open(self, options: dict[str, Any]) -> None:
         """Start them; `options` say where Ray places their actors."""
@@ -130,9 +130,9 @@ class Workers:
 
     def finish(self) -> None:
         """No camera will send any more. A place that nobody fills is over at once."""
-        if self._is_finishing:
+        if self.are_finishing:
             return
-        self._is_finishing = True
+        self.are_finishing = True
         for place in self._places:
             if place.worker and place.worker.is_serving:
                 place.worker.actor.finish.remote()
@@ -196,7 +196,7 @@ class Workers:
         ray.kill(worker.actor)
         place.worker = None
         place.num_deaths += 1
-        if self._is_finishing or self._config.clock == "replay":
+        if self.are_finishing or self._config.clock == "replay":
             self._vacate(place)
             self.error = self.error or RuntimeStartError(
                 f"worker {place.number}: {reason}; check free memory "
@@ -233,7 +233,7 @@ class Workers:
 
     def _keep_spares(self, now_s: float) -> None:
         is_wanted = len(self._spares) < self._config.runtime.spares
-        if is_wanted and self._has_begun and not self._is_finishing and now_s >= self._spare_due_s:
+        if is_wanted and self._has_begun and not self.are_finishing and now_s >= self._spare_due_s:
             self._spare_backoff.began(now_s)
             self._spares.append(self._new_worker())
 

@@ -36,12 +36,13 @@ class Rounds(Generic[T]):
         self._is_replay = clock == "replay"
         self._window_ns = window_ns
         self._first_ns = 0
+        self.is_held = False  # cameras may still be opened, though there is none
         self._batches = deque(map(frozenset, batches))
 
     @property
     def is_over(self) -> bool:
         """Every camera is closed and its last item taken."""
-        return not self._open and not self._items
+        return not (self._open or self._items or self.is_held)
 
     def takes(self, camera: str) -> bool:
         """Whether `put` may be called for this camera now."""
@@ -129,6 +130,12 @@ class Inbox(Generic[T]):
     def open(self, camera: str) -> None:
         with self._changed:
             self._rounds.open(camera)
+
+    def hold(self, is_held: bool) -> None:
+        """It is not over while it is held, even without a camera."""
+        with self._changed:
+            self._rounds.is_held = is_held
+            self._changed.notify_all()
 
     def close(self, camera: str) -> None:
         with self._changed:

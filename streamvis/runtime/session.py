@@ -14,17 +14,15 @@ from pathlib import Path
 import zmq
 
 from streamvis.errors import RuntimeStartError, SourceError, StreamvisError
-from streamvis.publish.heartbeat import Heart
-from streamvis.publish.info import Informer
 from streamvis.publish.proxy import Proxy
-from streamvis.publish.sync import SyncJoiner
 from streamvis.record.recorder import Recorder, RecordSummary
+from streamvis.runtime.control import Control
 from streamvis.runtime.engine import BeginLife, Engine, ShouldStop, Stopped
 from streamvis.runtime.film import Film
-from streamvis.runtime.ledger import CameraStatus, RunLedger
+from streamvis.runtime.ledger import CameraStatus
 from streamvis.runtime.quiet_threads import wait_quietly
+from streamvis.runtime.roster import Roster
 from streamvis.topology import PipelineConfig
-from streamvis.wire import Origin
 
 OnStatus = Callable[[str, str], None]  # phase, address
 
@@ -46,6 +44,7 @@ class RunSummary:
     film: Path | None
     recording: RecordSummary | None
     problems: list[StreamvisError]  # what went wrong without ending the run
+    num_worker_deaths: int  # encoder workers that were replaced
 
     @property
     def exit_code(self) -> int:
@@ -62,6 +61,7 @@ class RunSummary:
             "start_to_first_result_s": None if first is None else round(first, 3),
             "film": str(self.film.resolve()) if self.film else None,
             "recording": self.recording.to_dict() if self.recording else None,
+            "worker_deaths": self.num_worker_deaths,
             "problems": [str(problem) for problem in self.problems],
             "cameras": {status.camera: status.to_dict() for status in self.cameras},
         }
@@ -72,26 +72,20 @@ class Session:
 
     def __init__(self, config: PipelineConfig, wait_subscribers: int | None = None) -> None:
         """`wait_subscribers`, if given, beats the pipeline file's."""
-        self._config = config = _share_cores(config)
+        self._config = config = _share_cores(config)  # as it began
         self._began_ns = time.monotonic_ns()
         self._start_ns: int | None = None  # of the first frame's release
         self._film: Film | None = None
         self._recorder: Recorder | None = None
         self._problems: list[StreamvisError] = []
-        origin = Origin.here(config.name)
+        self._num_worker_deaths = 0
         publish = config.publish
-        cameras = list(config.sources)
         wanted = publish.wait_subscribers if wait_subscribers is None else wait_subscribers
         own = (config.mosaic is not None) + (config.record is not None)  # they subscribe too
         self._num_wanted = wanted + own
-        self.ledger = RunLedger(origin, cameras, publish.heartbeat)
-        self._informer = Informer(origin, publish.heartbeat, config.resolved_json())
-        self._heart = Heart(origin, publish.heartbeat, config.digest())
-        self._observers = (
-            self.ledger,
-            SyncJoiner(origin, cameras, publish.sync_tolerance),
-            self._informer,
-        )
+        self._roster = Roster(config)
+        self.ledger = self._roster.ledger
+        self.control = Control(config, self._roster)
 
     def run(
         self,
@@ -113,6 +107,8 @@ class Session:
             engine = _make_engine(self._config, proxy.backend, folder, self.ledger.begin_life)
             stack.callback(engine.close)
             stack.callback(self._note_cameras, engine)
+            self.control.attach(engine)
+            stack.callback(self.control.close)
             with suppress(Stopped):
                 self._drive(engine, proxy, on_status, should_stop)
         return self._summary(proxy.address)
@@ -126,6 +122,7 @@ class Session:
         self._wait_for_subscribers(proxy, on_status, should_stop)
         self._start_ns = time.monotonic_ns()
         engine.start()
+        self.control.open()
         try:
             self._watch(engine, proxy, on_status, should_stop)
         except RuntimeStartError as error:  # it ran: what it did is still worth telling
@@ -155,8 +152,8 @@ class Session:
             self._config.publish,
             f"ipc://{folder}/results",
             zmq.Context.instance(),
-            heart=self._heart,
-            observers=self._observers,
+            heart=self._roster.heart,
+            observers=self._roster.observers,
             is_lossless=self._config.clock == "replay",
         )
 
@@ -170,20 +167,20 @@ class Session:
         deadline: float | None = None
         while not engine.wait(_POLL_S):
             _check_alive(proxy)
+            self.control.obey()
             self._note_cameras(engine)
             on_status("stopping" if deadline else "running", proxy.address)
             if deadline is None and should_stop():
+                self.control.close()
                 engine.stop()
                 deadline = time.monotonic() + _STOP_PATIENCE_S
             if deadline is not None and time.monotonic() > deadline:
                 return
 
     def _note_cameras(self, engine: Engine) -> None:
-        for report in engine.reports():
-            self.ledger.update(report)
-            self._heart.set_camera(report.camera, report.state, report.rate_hz)
-            if report.info:
-                self._informer.set_camera(report.camera, report.info)
+        self._num_worker_deaths = engine.num_worker_deaths
+        self._roster.note(engine.reports())
+        self.control.see_gone()
 
     def _wait_for_subscribers(
         self,
@@ -221,6 +218,7 @@ class Session:
             film=config.mosaic.path if config.mosaic and film and film.num_frames else None,
             recording=recorder.summary if recorder else None,
             problems=self._problems,
+            num_worker_deaths=self._num_worker_deaths,
         )
 
 
@@ -240,7 +238,7 @@ def _make_engine(
         wait_quietly()
         from streamvis.runtime.local_engine import LocalEngine  # torch
 
-        return LocalEngine(config, results_endpoint)
+        return LocalEngine(config, results_endpoint, begin_life)
     from streamvis.runtime.ray_engine import RayEngine  # Ray
 
     return RayEngine(config, results_endpoint, folder, begin_life)

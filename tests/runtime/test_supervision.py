@@ -1,0 +1,69 @@
+"""Processes that die or hang in mid-run are replaced, and every frame stays accounted for."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from conftest import write_clip
+from running import actor_process, check_books, running
+
+from streamvis.runtime.backoff import Backoff
+from streamvis.topology import PipelineConfig
+
+
+def config(folder: Path, cameras: str = "ab", **runtime) -> PipelineConfig:
+    clip = write_clip(folder / "clip.mp4", num_frames=30)
+    return PipelineConfig.model_validate(
+        {
+            "version": 1,
+            "name": "test",
+            "runtime": {"kind": "ray", **runtime},
+            "sources": {name: {"uri": str(clip), "loop": True} for name in cameras},
+            "encoder": {"input_size": (128, 64), "threads": 1},
+            "tiling": {"policy": "threshold"},
+            "outputs": [{"publish": f"pub+bind:ipc://{folder}/out"}],
+        }
+    )
+
+
+def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccounted(tmp_path):
+    with running(config(tmp_path)) as run:
+        run.more_results("a")
+        run.more_results("b")
+        first_epoch = run.results("a")[0].epoch
+        actor_process("EncoderActor").kill()
+        run.until(lambda: run.results("a")[-1].epoch != first_epoch, "a new worker's results")
+        run.more_results("b")
+        new = next(m for m in run.results("a") if m.epoch != first_epoch)
+        assert new.packet_kind == "I", "a new worker has nothing to build on"
+
+        actor_process("CameraLoop").kill()
+        run.more_results("a", 15)
+        run.more_results("b", 15)
+        summary = run.stop()
+    assert summary.exit_code == 0
+    assert summary.num_worker_deaths == 1
+    for camera in "ab":
+        check_books(run, summary, camera)
+    lost = [status.ledger.lost["infer"] for status in summary.cameras]
+    assert max(lost) <= 3, "at most what was on its way to the worker, or in the camera's hands"
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path):
+    with running(config(tmp_path, "a", worker_timeout="8s")) as run:
+        run.more_results("a")
+        first_epoch = run.results("a")[0].epoch
+        actor_process("EncoderActor").send_signal(signal.SIGSTOP)
+        run.until(lambda: run.results("a")[-1].epoch != first_epoch, "a new worker's results")
+        summary = run.stop()
+    check_books(run, summary, "a")
+
+
+def test_waits_double_until_a_process_has_lived_for_a_minute():
+    backoff = Backoff(first_s=0.0)
+    backoff.began(0.0)
+    assert [backoff.died(0.0) for _ in range(4)] == [0.0, 1.0, 2.0, 4.0]
+    assert max(backoff.died(0.0) for _ in range(9)) == 30.0
+    backoff.began(100.0)
+    assert backoff.died(161.0) == 161.0
