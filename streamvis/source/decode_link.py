@@ -44,9 +44,14 @@ class Order:
     timeout_s: float
     is_low_delay: bool
     options: Mapping[str, str]
-    media_ns: int  # media time of the first frame
-    is_again: bool  # not the first connection: begin with a discontinuity
+    zero_ns: int | None  # monotonic: when media time 0 came in; None if this is what sets it
+    last_ns: int  # media time of the last frame before; what follows must be later
     wants_units: bool
+
+    @property
+    def is_again(self) -> bool:
+        """Not the first connection: it begins with a discontinuity."""
+        return self.zero_ns is not None
 
 
 @dataclass(frozen=True)

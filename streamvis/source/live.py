@@ -62,18 +62,24 @@ class LiveSource:
         self._connection: _Connection | None = None
         self._retry_ns = 0  # monotonic
         self._frame: Frame | None = None  # grabbed
-        self._first_ns: int | None = None  # monotonic, of the first connection: media time 0
+        self._zero_ns: int | None = None  # monotonic: when media time 0 came in
+        self._last_ns = 0  # media time of the newest frame
         self.lost_decode = 0
         self._num_before = 0  # frames of earlier connections
         self._lost_before = 0  # of them, those that gave no picture
         self._num_frames = 0  # handed out
+
+    @property
+    def decoder_pid(self) -> int | None:
+        """Of the process that reads it now."""
+        return self._decoder.pid
 
     def grab(self) -> int | None:
         if self._num_frames == self._max_frames:
             return None
         while not (self.live.is_stopping or self.live.condition.state == "ended"):
             if self._frame is not None:
-                return round(self._frame.pts * self._frame.time_base * 1_000_000_000)
+                return _media_ns(self._frame)
             self._turn(time.monotonic_ns())
         return None
 
@@ -106,7 +112,6 @@ class LiveSource:
             self._note_silence(self._connection, now_ns)
 
     def _connect(self, now_ns: int) -> None:
-        is_again, self._first_ns = self._first_ns is not None, self._first_ns or now_ns
         live = self._config.live
         self._connection = _Connection(Watchdog(live.timeout, now_ns))
         order = Order(
@@ -115,8 +120,8 @@ class LiveSource:
             timeout_s=live.timeout / 1e9,
             is_low_delay=live.low_delay,
             options=live.options,
-            media_ns=now_ns - self._first_ns,
-            is_again=is_again,
+            zero_ns=self._zero_ns,
+            last_ns=self._last_ns,
             wants_units=self.on_unit is not None,
         )
         self._decoder.give(order)
@@ -142,6 +147,9 @@ class LiveSource:
 
     def _take_frame(self, frame: Frame, now: _Connection, now_ns: int) -> None:
         self._note_decoded(frame, now, now_ns)
+        self._last_ns = _media_ns(frame)
+        if self._zero_ns is None:
+            self._zero_ns = frame.t_ingest_ns - self._last_ns
         self.live.rate_hz = now.rate_hz or self.live.rate_hz
         if self.live.condition.state != "live":
             self._become("live")
@@ -227,7 +235,7 @@ class _Connection:
         self.first_ns, self.last_ns = self.first_ns or now_ns, now_ns
         self.watchdog.see_picture(now_ns)
         if isinstance(report, Frame):
-            self._media_ns.append(round(report.pts * report.time_base * 1_000_000_000))
+            self._media_ns.append(_media_ns(report))
 
     @property
     def rate_hz(self) -> float | None:
@@ -241,3 +249,7 @@ class _Connection:
     def patience_ns(self) -> int:
         rate_hz = self.rate_hz if self._media_ns else None
         return round(_STALE_STEPS * 1e9 / rate_hz) if rate_hz else 0
+
+
+def _media_ns(frame: Frame) -> int:
+    return round(frame.pts * frame.time_base * 1_000_000_000)

@@ -39,6 +39,7 @@ class Coded:
     is_discont: bool = False  # the stream begins anew
     is_discard: bool = False  # only others need it: its picture does not count as decoded
     unit: AccessUnit | None = None  # what it was made from, if that is how it came
+    is_jump: bool = False  # time jumped before it, and nothing else
 
 
 class Packets(Protocol):
@@ -91,7 +92,8 @@ class PictureSource:
         self._last_size: tuple[int, int] | None = None
         self._order = _FrameOrder(packets.first_index)
         self._num_units = packets.first_index
-        self._restarts: set[int] = set()  # pts of frames with which the stream begins anew
+        self._is_anew = False  # the next picture is a discontinuity
+        self._anew: set[int] = set()  # pts of decoded pictures that are
         self._discarded: set[int] = set()  # pts of pictures that only others need
         self._num_unseen = 0  # frames that the source should have had after its end
 
@@ -137,7 +139,8 @@ class PictureSource:
     def _take(self, coded: Coded) -> None:
         packet = coded.packet
         if coded.is_discont:
-            self._restart(packet)
+            self._restart()
+        self._is_anew |= coded.is_jump
         if packet.size:
             self._order.push(packet.pts, packet.dts, coded.num_missing)
             self._hand_out(coded)
@@ -147,15 +150,21 @@ class PictureSource:
 
     def _decode(self, packet: Packet | None) -> None:
         with suppress(av.FFmpegError):  # what gives no picture stays in the order, and is counted
-            pictures = self._packets.context.decode(packet)
-            self._decoded.extend(p for p in pictures if p.pts not in self._discarded)
+            for picture in self._packets.context.decode(packet):
+                if picture.pts not in self._discarded:
+                    self._decoded.append(picture)
+                    self._note_anew(picture)
 
-    def _restart(self, packet: Packet) -> None:
+    def _note_anew(self, picture: av.VideoFrame) -> None:
+        if self._is_anew and picture.pts is not None:
+            self._anew.add(picture.pts)
+        self._is_anew = False
+
+    def _restart(self) -> None:
         """The pictures that the decoder holds are of the old round."""
         self._decode(None)
         self._packets.context.flush_buffers()
-        if packet.pts is not None:
-            self._restarts.add(packet.pts)
+        self._is_anew = True
 
     def _hand_out(self, coded: Coded) -> None:
         if self.on_unit:
@@ -202,8 +211,10 @@ class PictureSource:
         return frame
 
     def _is_discont(self, pts: int, size: tuple[int, int]) -> bool:
+        is_anew = pts in self._anew
+        self._anew.discard(pts)
         went_back = self._last_pts is not None and pts <= self._last_pts
-        return went_back or self._last_size not in (None, size) or pts in self._restarts
+        return went_back or is_anew or self._last_size not in (None, size)
 
 
 class _FrameOrder:

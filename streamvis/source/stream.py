@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import islice
 
 import av
 from av.codec.context import Flags
@@ -46,8 +47,8 @@ _CONTAINER_UNCERTAINTY_NS = _S
 class StreamPackets:
     """The packets of a camera's first video stream (`pictures.Packets`).
 
-    Media time goes on from the order's `media_ns`: when the camera's clock jumps or runs
-    backwards, the jump is taken out and the packet is a discontinuity.
+    Media time goes on from connection to connection; when the camera's clock jumps or runs
+    backwards, that is taken out too. The packet after it is a discontinuity.
     """
 
     first_index = 0
@@ -62,9 +63,10 @@ class StreamPackets:
             self._stream = _video_stream(self._container, self._where)
             self.context = self._stream.codec_context
             self.time_base = self._stream.time_base or Fraction(1, 90_000)
-            self._media_clock = _MediaClock(self.time_base, order.media_ns, self._step_ns)
+            self._media_clock = _MediaClock(self.time_base, order, self._step_ns)
             self._world_clock = _WorldClock(self._container, order.uri)
-            self._packets = _Ahead(self._container.demux(self._stream))
+            is_reordered = bool(self.context.has_b_frames)
+            self._packets = _Ahead(self._container.demux(self._stream), 4 if is_reordered else 1)
         except BaseException:
             self._container.close()
             raise
@@ -106,8 +108,9 @@ class StreamPackets:
         self._world_clock.lose_anchor(is_jump)
         if packet.pts is not None:
             self._note_capture(packet.pts, self._world_clock.capture(raw, self.time_base))
-        self._is_discont = is_jump or (self.num_packets == 1 and self._order.is_again)
-        return Coded(packet, is_discont=self._is_discont)
+        is_first = self.num_packets == 1 and self._order.is_again
+        self._is_discont = is_first or is_jump
+        return Coded(packet, is_discont=is_first, is_jump=is_jump)
 
     def unit(self, packet: Packet, index: int) -> AccessUnit:
         is_reordered = bool(self.context.has_b_frames)
@@ -173,10 +176,12 @@ class StreamPackets:
 
 
 class _Ahead:
-    """Packets, the first of which has a time: FFmpeg's RTP leaves it out, the second has one."""
+    """Packets, the first of which has a time, too: FFmpeg's RTP leaves it out."""
 
-    def __init__(self, packets: Iterator[Packet]) -> None:
+    def __init__(self, packets: Iterator[Packet], depth: int) -> None:
+        """`depth` is how many packets after the first may be shown before it."""
         self._packets = packets
+        self._depth = depth
         self._waiting: deque[Packet] = deque()
         self._has_begun = False
 
@@ -192,20 +197,19 @@ class _Ahead:
         self._waiting.append(first)
         if first.pts is not None or first.dts is not None:
             return
-        second = next(self._packets)
-        self._waiting.append(second)
-        time_of = second.pts if second.pts is not None else second.dts
-        if time_of is not None and second.time_base:
-            step = (second.duration or 0) or round(Fraction(1, 25) / second.time_base)
-            first.pts = first.dts = time_of - step
+        self._waiting.extend(islice(self._packets, self._depth))
+        times = [packet.pts for packet in self._waiting if packet.pts is not None]
+        if times and first.time_base:
+            step = self._waiting[1].duration or round(Fraction(1, 25) / first.time_base)
+            first.pts = min(times) - step
 
 
 class _MediaClock:
     """Moves the packets' times so that they only go on, from connection to connection too."""
 
-    def __init__(self, time_base: Fraction, first_ns: int, step_ns: int) -> None:
+    def __init__(self, time_base: Fraction, order: Order, step_ns: int) -> None:
         self._time_base = time_base
-        self._next_ns = first_ns  # where a packet goes after a jump
+        self._order = order
         self._step_ns = step_ns
         self._shift: int | None = None  # ticks
         self._last: int | None = None  # moved, ticks
@@ -216,19 +220,23 @@ class _MediaClock:
         has_dts = packet.dts is not None
         raw = packet.dts if has_dts else packet.pts
         if raw is None:
-            raw = self._last_raw + self._ticks(self._step_ns)
-            packet.pts = raw
+            raw = packet.pts = self._last_raw + self._ticks(self._step_ns)
         is_jump = self._shift is not None and self._is_jump(raw + self._shift, has_dts)
-        if is_jump:
-            self._next_ns = self._ns(self._last or 0) + self._since_last_ns(now_ns)
-        if self._shift is None or is_jump:
-            self._shift = self._ticks(self._next_ns) - raw
+        if self._shift is None:
+            self._shift = self._ticks(self._first_ns(now_ns)) - raw
+        elif is_jump:
+            self._shift = (self._last or 0) + self._ticks(self._since_last_ns(now_ns)) - raw
         if packet.pts is not None:
             packet.pts += self._shift
         if packet.dts is not None:
             packet.dts += self._shift
         self._last, self._last_arrival_ns = raw + self._shift, now_ns
         return is_jump
+
+    def _first_ns(self, now_ns: int) -> int:
+        if self._order.zero_ns is None:
+            return 0
+        return max(now_ns - self._order.zero_ns, self._order.last_ns + self._step_ns)
 
     @property
     def _last_raw(self) -> int:
@@ -295,6 +303,7 @@ def _plausible(said: CaptureTime, arrived: CaptureTime) -> CaptureTime:
 
 def _open(order: Order) -> av.container.InputContainer:
     is_device = "://" not in order.uri
+    began_s = time.monotonic()
     try:
         return av.open(
             order.uri,
@@ -303,7 +312,10 @@ def _open(order: Order) -> av.container.InputContainer:
             timeout=(order.timeout_s, order.timeout_s),
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise _refusal(error, redact(order.uri)) from None
+        # FFmpeg calls an answer that did not come in time "invalid data".
+        is_late = time.monotonic() - began_s > 0.95 * order.timeout_s
+        reason = TimeoutError() if is_late and isinstance(error, ValueError) else error
+        raise _refusal(reason, redact(order.uri)) from None
 
 
 def stream_options(order: Order) -> dict[str, str]:
@@ -386,4 +398,4 @@ def _refusal(error: BaseException, where: str) -> SourceError:
         if isinstance(error, reason.types):
             return SourceError(f"{where}: {reason.text}", reason.state)
     text = getattr(error, "strerror", None) or str(error)
-    return SourceError(f"{where}: the connection failed ({text}); is it switched on?", "lost")
+    return SourceError(f"{where}: the connection failed ({text}); check the camera", "lost")
