@@ -132,8 +132,11 @@ class SourceEnd:
         if message is None:
             return None
         try:
-            return self._read(json.loads(message))
-        except (ValueError, KeyError, TypeError, IndexError, ZeroDivisionError) as error:
+            plain = json.loads(message)
+            if not isinstance(plain, dict):
+                raise ValueError(f"expected an object, got {type(plain).__name__}")
+            return self._read(plain)
+        except (ValueError, LookupError, TypeError, ZeroDivisionError, RecursionError) as error:
             raise LinkBroken(f"its decode process sent nonsense ({error!r})") from None
 
     def close(self) -> None:
@@ -145,9 +148,14 @@ class SourceEnd:
             return self._read_frame(message)
         if kind == "unit":
             return self._read_unit(message)
-        types: dict[str, type[CameraInfo | Dropped | Over]]
-        types = {"info": CameraInfo, "dropped": Dropped, "over": Over}
-        return types[kind](**message)
+        if kind == "info":
+            return _read_info(message)
+        if kind == "dropped":
+            return Dropped(*_integers([message["index"], message["lost_decode"]]))
+        if kind == "over":
+            counts = _integers([message["num_packets"], message["lost_decode"]])
+            return Over(str(message["state"]), str(message["error"]), *counts)
+        raise ValueError(f"no such report: {kind!r}")
 
     def _read_frame(self, message: dict[str, Any]) -> Frame:
         slot = message.pop("slot")
@@ -266,6 +274,11 @@ def _integers(values: Collection[object]) -> list[int]:
     if len(checked) != len(values):
         raise ValueError(f"expected integers, got {values}")
     return checked
+
+
+def _read_info(message: dict[str, Any]) -> CameraInfo:
+    width, height = _integers([message["width"], message["height"]])
+    return CameraInfo(width, height, float(message["fps"]), str(message["codec"]))
 
 
 def _read_capture(message: dict[str, Any]) -> CaptureTime:

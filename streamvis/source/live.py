@@ -129,7 +129,7 @@ class LiveSource:
     def _take(self, report: Report, now: _Connection, now_ns: int) -> None:
         match report:
             case CameraInfo():
-                self.info = report
+                now.declared = report
                 now.watchdog.opened(now_ns)
             case AccessUnit() if self.on_unit:
                 self.on_unit(replace(report, index=report.index + self._num_before))
@@ -156,21 +156,18 @@ class LiveSource:
         if now.is_new:
             now.is_new = False
             self.live.num_connections += 1
-            self._note_size(frame)
+        self._note_size(frame, now.declared)
         self._frame = replace(
             frame,
             index=self._num_before + frame.index,
             lost_decode=self.lost_decode,
         )
 
-    def _note_size(self, frame: Frame) -> None:
-        """Some cameras tell their size only in the stream."""
-        box = frame.letterbox
-        if self.info and (self.info.width, self.info.height) != (
-            box.source_width,
-            box.source_height,
-        ):
-            self.info = replace(self.info, width=box.source_width, height=box.source_height)
+    def _note_size(self, frame: Frame, declared: CameraInfo | None) -> None:
+        """Some cameras tell their size only in the stream, and some change it there."""
+        size = frame.letterbox.source_width, frame.letterbox.source_height
+        if declared is not None:
+            self.info = replace(declared, width=size[0], height=size[1])
 
     def _note_silence(self, now: _Connection, now_ns: int) -> None:
         limit_ns = max(self._config.live.stale_after, now.patience_ns)
@@ -224,6 +221,7 @@ class _Connection:
     def __init__(self, watchdog: Watchdog) -> None:
         self.watchdog = watchdog
         self.is_new = True  # it gave no picture so far
+        self.declared: CameraInfo | None = None
         self.index = -1  # of the frame decoded last
         self.lost_decode = 0
         self.first_ns = self.last_ns = 0  # when pictures came

@@ -1,0 +1,220 @@
+"""What live sources are made of, without a camera: back-off, watchdog, link, redaction."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from conftest import make_frame
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from streamvis.errors import ConfigError, SourceError
+from streamvis.redact import redact
+from streamvis.source.config import LiveConfig, SourceConfig
+from streamvis.source.decode_link import (
+    NUM_SLOTS,
+    DecoderEnd,
+    Dropped,
+    LinkBroken,
+    Over,
+    Slots,
+    SourceEnd,
+    make_memory,
+    make_pair,
+)
+from streamvis.source.reconnect import Backoff
+from streamvis.source.watchdog import Watchdog
+from streamvis.topology import PipelineConfig
+from streamvis.types import AccessUnit, CameraInfo, Frame
+
+S = 1_000_000_000
+SIZE = (640, 384)
+
+
+def test_waits_double_to_their_limit_and_differ_from_camera_to_camera():
+    config = LiveConfig(retry_after="100ms", retry_at_most="1s")
+    waits = [
+        [backoff.next_ns("reconnecting", 0) for _ in range(8)]
+        for backoff in (Backoff(config, random.Random(seed)) for seed in range(20))
+    ]
+    steps = [0.1, 0.2, 0.4, 0.8, 1, 1, 1, 1]
+    for column, step in zip(np.array(waits).T / S, steps, strict=True):
+        assert column.min() >= 0.5 * step
+        assert column.max() <= step
+        assert column.std() > 0.05 * step, "cameras of one switch must not come back together"
+
+
+def test_what_was_live_is_tried_soon_and_a_wrong_password_seldom():
+    backoff = Backoff(LiveConfig(retry_after="100ms", retry_at_most="1s"), random.Random(1))
+    for _ in range(6):
+        backoff.next_ns("reconnecting", 0)
+    assert backoff.next_ns("reconnecting", 6 * S) <= 0.1 * S
+    assert backoff.next_ns("auth_failed", 0) >= 10 * S
+
+
+def test_the_watchdog_bites_what_stopped_and_nothing_else():
+    dog = Watchdog(timeout_ns=5 * S, now_ns=0)
+    assert dog.complaint(20 * S) == ""
+    assert "opened" in dog.complaint(31 * S)
+    dog.opened(40 * S)
+    for second in range(40, 60):
+        dog.see_packets(second, second * S)
+        dog.see_picture(second * S)
+        assert dog.complaint(second * S) == ""
+    assert dog.complaint(65 * S) == ""
+    assert "hung" in dog.complaint(67 * S)
+    for second in range(60, 90):
+        dog.see_packets(second, second * S)
+    assert "no picture" in dog.complaint(89 * S)
+
+
+@pytest.fixture
+def link():
+    own, others = make_pair()
+    memory = make_memory(SIZE)
+    slots = Slots(memory, SIZE), Slots(memory, SIZE)
+    with own, others, os.fdopen(memory, "rb"):
+        yield SourceEnd(own, slots[0], "front"), DecoderEnd(others, slots[1]), others
+
+
+def test_frames_and_units_pass_unchanged(link):
+    source, decoder, _ = link
+    sent = make_frame(7)
+    decoder.send_frame(sent)
+    got = source.receive(1)
+    assert isinstance(got, Frame)
+    assert np.array_equal(got.image, sent.image)
+    assert {**vars(got), "image": 0} == {**vars(sent), "image": 0}
+    unit = AccessUnit(
+        index=3,
+        codec="h264",
+        data=bytes(range(256)) * 700,
+        extradata=b"",
+        is_key=True,
+        is_reordered=False,
+        pts=5,
+        dts=None,
+        time_base=sent.time_base,
+        size=(640, 360),
+        capture=sent.capture,
+    )
+    decoder.send_unit(unit)
+    assert source.receive(1) == unit
+    info = CameraInfo(640, 360, 15.0, "h264")
+    decoder.send_info(info)
+    assert source.receive(1) == info
+    decoder.send_over(Over("lost", "gone", 8, 1))
+    assert source.receive(1) == Over("lost", "gone", 8, 1)
+    assert source.receive(0) is None
+
+
+def test_frames_that_nobody_takes_are_dropped_and_said_to_be(link):
+    source, decoder, _ = link
+    for index in range(NUM_SLOTS + 2):
+        decoder.send_frame(make_frame(index))
+    got = [source.receive(1) for _ in range(NUM_SLOTS + 2)]
+    assert [type(item) for item in got] == [Frame] * NUM_SLOTS + [Dropped] * 2
+    decoder.send_frame(make_frame(9))
+    assert isinstance(source.receive(1), Frame), "the slots came back"
+
+
+KINDS = ("frame", "unit", "info", "over", "dropped")
+KEYS = ("slot", "letterbox", "num_bytes", "size", "index", "lost_decode", "state", "error")
+
+
+def messages(values):
+    fields = st.dictionaries(st.sampled_from(KEYS), values, max_size=4)
+    return st.builds(lambda kind, rest: {"kind": kind, **rest}, st.sampled_from(KINDS), fields)
+
+
+NONSENSE = st.one_of(
+    st.binary(min_size=1, max_size=200),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | messages(inner),
+    ).map(lambda value: json.dumps(value).encode()),
+)
+
+
+@given(data=NONSENSE)
+def test_whatever_a_decode_process_sends_is_refused_or_harmless(data):
+    own, others = make_pair()
+    memory = make_memory((32, 32))
+    with own, others, os.fdopen(memory, "rb"):
+        source = SourceEnd(own, Slots(memory, (32, 32)), "front")
+        others.send(data)
+        others.close()
+        with suppress(LinkBroken):
+            report = source.receive(0.1)
+            assert isinstance(report, CameraInfo | Frame | AccessUnit | Dropped | Over)
+
+
+SECRETS = [
+    "rtsp://root:s3cr3t@10.0.0.5/cam",
+    "rtsp://root:s3cr3t@x/y@10.0.0.5:554/cam?channel=1",
+    "rtsp://s3cr3t@10.0.0.5/cam",
+    "http://10.0.0.5/snap?user=root&pwd=s3cr3t&channel=2",
+    "https://host/live.m3u8?access_token=s3cr3t",
+]
+
+
+@pytest.mark.parametrize("uri", SECRETS)
+def test_credentials_are_taken_out_of_every_text(uri):
+    for text in (uri, f"[Errno 1] Cannot open '{uri}': no", f"{uri}: it is not there"):
+        assert "s3cr3t" not in redact(text)
+        assert "s3cr3t" not in str(SourceError(text))
+        assert "s3cr3t" not in str(ConfigError(text))
+    assert re.search(r"10\.0\.0\.5|host/live", redact(uri)), "what is not secret stays"
+
+
+@pytest.mark.parametrize("uri", SECRETS)
+def test_a_pipeline_file_is_never_written_down_with_its_credentials(uri):
+    config = PipelineConfig.model_validate(
+        {"version": 1, "name": "p", "defaults": {"uri": uri}, "sources": {"a": {"uri": uri}}}
+    )
+    assert config.sources["a"].uri == uri, "the camera needs them"
+    for text in (config.model_dump_json(), config.resolved_json(), repr(config), str(config)):
+        assert "s3cr3t" not in text
+    other = PipelineConfig.from_resolved(config.resolved_json())
+    assert other.sources["a"].uri == redact(uri)
+    assert other.resolved_json() == config.resolved_json()
+
+
+@pytest.mark.parametrize("text", ["a plain text", "tcp://127.0.0.1:7700", "/data/a@b/c.mp4", ""])
+def test_what_holds_no_credentials_stays_as_it_is(text):
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        ({"uri": "srt://h:1"}, "built without SRT"),
+        ({"uri": "gopher://h"}, "is not read"),
+        ({"uri": "rtsp://h/c", "loop": True}, "no start, end or loop"),
+        ({"uri": "rtsp://h/c", "live": {"timeout": "0s"}}, "greater than 0"),
+        ({"uri": "rtsp://h/c", "live": {"retry_after": "5s"}}, "must not be shorter"),
+        ({"uri": "rtsp://h/c", "live": {"transport": "quic"}}, "'tcp' or 'udp'"),
+    ],
+)
+def test_a_wrong_camera_is_refused_with_a_reason(entry, hint):
+    with pytest.raises(ValidationError, match=hint):
+        SourceConfig.model_validate(entry)
+
+
+def test_a_live_camera_cannot_be_replayed():
+    with pytest.raises(ValidationError, match="cannot be replayed"):
+        PipelineConfig.model_validate(
+            {
+                "version": 1,
+                "name": "p",
+                "clock": "replay",
+                "sources": {"a": {"uri": "rtsp://h/cam"}},
+            }
+        )
