@@ -473,10 +473,12 @@ class StatMessage(Message):
     stage_ms: Mapping[str, float]  # time until each stage since the stage before it, median
     num_detections: int  # in the newest result
     ledger: Ledger
+    error: str = ""  # what is wrong with the camera, one sentence, since 1.3
 
     def _write(self) -> tuple[Header, Arrays]:
         return {
             "state": self.state,
+            **_write_error(self.error),
             "fps": self.fps,
             "latency_p50_ms": self.latency_p50_ms,
             "latency_p99_ms": self.latency_p99_ms,
@@ -499,6 +501,7 @@ class StatMessage(Message):
             stage_ms={name: stage_ms.number(name) for name in stage_ms},
             num_detections=header.integer("num_detections"),
             ledger=_read_ledger(header.reader("ledger")),
+            error=_read_error(header),
             **_identity(header),
         )
 
@@ -576,6 +579,7 @@ class LastSeq:
 class CameraState:
     state: str
     rate_hz: float | None  # results a second to expect; None if not known
+    error: str = ""  # what is wrong, one sentence, since 1.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -592,7 +596,10 @@ class Heartbeat(Message):
     def _write(self) -> tuple[Header, Arrays]:
         return {
             "last_seq": {topic: dict(vars(last)) for topic, last in self.last_seq.items()},
-            "cameras": {name: dict(vars(state)) for name, state in self.cameras.items()},
+            "cameras": {
+                name: {"state": c.state, "rate_hz": c.rate_hz, **_write_error(c.error)}
+                for name, c in self.cameras.items()
+            },
             "config_hash": self.config_hash,
             "stopped": self.is_stopped,
             **({"service": self.service} if self.service else {}),
@@ -606,7 +613,7 @@ class Heartbeat(Message):
         return cls(
             last_seq={topic: _read_last_seq(topics.reader(topic)) for topic in topics},
             cameras={
-                name: CameraState(c.text("state"), c.number_or_none("rate_hz"))
+                name: CameraState(c.text("state"), c.number_or_none("rate_hz"), _read_error(c))
                 for name, c in states.items()
             },
             config_hash=header.text("config_hash"),
@@ -614,6 +621,14 @@ class Heartbeat(Message):
             service=header.text("service") if "service" in header else None,
             **_identity(header),
         )
+
+
+def _write_error(error: str) -> Header:
+    return {"error": error} if error else {}
+
+
+def _read_error(header: _Reader) -> str:
+    return header.text("error") if "error" in header else ""
 
 
 AnyMessage: TypeAlias = (

@@ -27,7 +27,7 @@ import streamvis
 from streamvis import wire
 from streamvis.errors import VersionError, WireError
 from streamvis.types import SourceCounts
-from streamvis.wire import DetMessage, EmbMessage
+from streamvis.wire import CameraState, DetMessage, EmbMessage, Heartbeat, StatMessage
 
 SCHEMAS = Path(streamvis.__file__).parent / "schemas"
 KINDS = sorted(make_messages())
@@ -168,6 +168,22 @@ def test_the_header_of_all_scopes_fits_its_schema() -> None:
     header = wire.peek(wire.encode(make_emb_of_all_scopes())).header
     jsonschema.validate(header, schema)
     assert [about["scope"] for about in header["more"]] == ["pyramid", "object", "clip"]
+
+
+@pytest.mark.parametrize("kind", ["stat", "hb"])
+def test_what_is_wrong_with_a_camera_travels_since_1_3(kind: str) -> None:
+    message = make_messages()[kind]
+    if isinstance(message, StatMessage):
+        message = replace(message, state="timeout", error="it did not answer")
+    elif isinstance(message, Heartbeat):
+        cameras = {"front": CameraState("timeout", 10.0, "it did not answer")}
+        message = replace(message, cameras=cameras)
+    parts = wire.encode(message)
+    schema = json.loads((SCHEMAS / f"{kind}.json").read_text())
+    jsonschema.validate(wire.peek(parts).header, schema)
+    assert_same(wire.decode(parts), message)
+    golden = wire.split((GOLDEN / f"v1.3-{kind}-error.msgpack").read_bytes())
+    assert_same(wire.decode(golden), message)
 
 
 @pytest.mark.parametrize("kind", sorted(make_tile_stream()))

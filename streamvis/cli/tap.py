@@ -159,6 +159,7 @@ def describe(message: AnyMessage) -> Iterable[str]:
         case StatMessage():
             yield f"{message.state} {message.fps:.1f} fps, p50 {_ms(message.latency_p50_ms)},"
             yield f"p99 {_ms(message.latency_p99_ms)}, lost {sum(message.ledger.lost.values())}"
+            yield f"({message.error})" if message.error else ""
         case SyncMessage():
             state = "complete" if message.is_complete else "incomplete"
             members = (f"{name} {m.frame_index}" for name, m in message.members.items())

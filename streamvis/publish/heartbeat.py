@@ -25,9 +25,11 @@ class Heart:
     def epoch(self) -> str:
         return self._origin.epoch
 
-    def set_camera(self, camera: str, state: str, rate_hz: float | None = None) -> None:
+    def set_camera(
+        self, camera: str, state: str, rate_hz: float | None = None, error: str = ""
+    ) -> None:
         """How a camera is, and how many results a second to expect. From any thread."""
-        self._cameras = {**self._cameras, camera: CameraState(state, rate_hz)}
+        self._cameras = {**self._cameras, camera: CameraState(state, rate_hz, error)}
 
     def drop_camera(self, camera: str) -> None:
         """It was removed. From any thread."""

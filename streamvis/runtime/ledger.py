@@ -131,6 +131,7 @@ class RunLedger:
                 stage_ms=status.stage_ms,
                 num_detections=status.num_detections,
                 ledger=status.ledger,
+                error=status.error,
             )
 
 

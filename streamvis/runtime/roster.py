@@ -36,7 +36,7 @@ class Roster:
         """How the cameras are."""
         for report in reports:
             self.ledger.update(report)
-            self.heart.set_camera(report.camera, report.state, report.rate_hz)
+            self.heart.set_camera(report.camera, report.state, report.rate_hz, report.error)
             if report.info:
                 self._informer.set_camera(report.camera, report.info)
 
