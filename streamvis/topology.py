@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from streamvis.address import Address
 from streamvis.config.model import ConfigModel, DurationNs, LocalPath
 from streamvis.detect.config import DetectorConfig
 from streamvis.encode.config import EncoderConfig
-from streamvis.errors import ConfigError
+from streamvis.errors import AddressError, ConfigError
 from streamvis.publish.config import OptInKind, PublishConfig
 from streamvis.record.config import RecordConfig
 from streamvis.source.config import LiveConfig, SourceConfig, SourceUri, is_live
@@ -62,6 +63,46 @@ class RuntimeConfig(ConfigModel):
         if count is not None and count > 1 and count != int(count):
             raise ValueError(f"more than one GPU must be a whole number, got {count:g}")
         return count
+
+
+class ControlConfig(ConfigModel):
+    """How the session can be asked and ordered while it runs."""
+
+    socket: str = Field(
+        default="auto",
+        description="Of `streamvis source` and `reload`: auto (a private file), off, "
+        "ipc:///PATH or tcp://127.0.0.1:PORT",
+    )
+    http: str | None = Field(
+        default=None, description="HOST:PORT for health, metrics and control; 0: any free port"
+    )
+    token_file: LocalPath | None = Field(
+        default=None, description="Its text is asked for over HTTP; else that of STREAMVIS_TOKEN"
+    )
+
+    @field_validator("socket")
+    @classmethod
+    def _check_socket(cls, text: str) -> str:
+        if text not in ("auto", "off") and not _parse_address(text).is_local:
+            raise ValueError(f"{text} can be reached from other hosts; use http with a token there")
+        return text
+
+    @field_validator("http")
+    @classmethod
+    def _check_http(cls, text: str | None) -> str | None:
+        if text is not None and _parse_address(f"tcp://{text}").endpoint.endswith("*"):
+            raise ValueError(f"{text} names no port; 0 takes a free one")
+        return text
+
+    @property
+    def http_address(self) -> tuple[str, int]:
+        """(host, port)"""
+        host, _, port = (self.http or "").rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def is_http_local(self) -> bool:
+        return self.http is None or Address.parse(f"tcp://{self.http}").is_local
 
 
 class MosaicConfig(ConfigModel):
@@ -135,6 +176,7 @@ class PipelineConfig(ConfigModel):
     tiling: TilingConfig = TilingConfig()
     detector: DetectorConfig = DetectorConfig()
     tracker: TrackerConfig = TrackerConfig()
+    control: ControlConfig = ControlConfig()
     outputs: list[OutputConfig] = Field(default_factory=list)
 
     @model_validator(mode="before")
@@ -246,6 +288,13 @@ class PipelineConfig(ConfigModel):
     def digest(self) -> str:
         """sha256 of the resolved config, hex: two runs with one digest ran the same thing."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def _parse_address(text: str) -> Address:
+    try:
+        return Address.parse(text)
+    except AddressError as error:
+        raise ValueError(str(error)) from None
 
 
 def _absolute(path: str) -> str:

@@ -14,9 +14,11 @@ from streamvis.cli import (
     rec,
     record,
     regress,
+    reload,
     replay,
     run,
     schema,
+    source,
     synth,
     tap,
     train,
@@ -27,6 +29,7 @@ EXIT_CODES = (
     "Exit codes: 0 done, or stopped by Ctrl-C or SIGTERM; 1 our own bug; 2 usage or config; "
     "3 a camera (the others, if any, went on); 4 weights; 5 an address; 6 an output file; "
     "7 Ray, or a worker; 8 a message; 9 lagging; 10 regress or --check found a difference; "
+    "11 control of a session; "
     "130 stopped by a second Ctrl-C before it was clean (synth: by the first)."
 )
 
@@ -39,6 +42,8 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(tap.tap)
+app.add_typer(source.source, name="source")
+app.command()(reload.reload)
 app.command()(record.record)
 app.add_typer(rec.rec, name="rec")
 app.command()(replay.replay)

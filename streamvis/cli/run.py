@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -26,6 +26,7 @@ from streamvis.errors import OutputError, RuntimeStartError
 from streamvis.record.recorder import RecordSummary
 from streamvis.runtime.ledger import CameraStatus
 from streamvis.runtime.session import RunSummary, Session
+from streamvis.serve.server import serving
 from streamvis.topology import PipelineConfig
 
 
@@ -50,25 +51,35 @@ def run(
 
     Ctrl-C ends it cleanly, a second one at once. `streamvis --help` lists the exit codes.
     """
-    config = load_config(
-        pipeline,
-        PipelineConfig,
-        list(_as_overrides(clock, runtime, overrides)),
-        context={"insecure": insecure},
-    )
-    if record:
-        config = config.recording_to(record)
-    run_to_end(config, summary, wait_subscribers)
+
+    def load() -> PipelineConfig:
+        config = load_config(
+            pipeline,
+            PipelineConfig,
+            list(_as_overrides(clock, runtime, overrides)),
+            context={"insecure": insecure},
+        )
+        return config.recording_to(record) if record else config
+
+    run_to_end(load(), summary, wait_subscribers, load)
 
 
 def run_to_end(
-    config: PipelineConfig, summary: Path | None = None, wait_subscribers: int | None = None
+    config: PipelineConfig,
+    summary: Path | None = None,
+    wait_subscribers: int | None = None,
+    load: Callable[[], PipelineConfig] | None = None,
 ) -> NoReturn:
-    """Run it, show how it goes, tell how it went, and exit with its code."""
+    """Run it, show how it goes, tell how it went, and exit with its code. `load` reads the
+    pipeline file again, for `streamvis reload`."""
     if summary:
         _check_writable(summary)
     session = Session(config, wait_subscribers)
-    with stop_signals() as stop, _Display(session, config.name) as display:
+    with (
+        stop_signals() as stop,
+        serving(session, load) as addresses,
+        _Display(session, config.name, addresses) as display,
+    ):
         result = session.run(display.show, stop.is_requested)
     _report(result, was_stopped=stop.is_requested())
     if summary:
@@ -87,8 +98,9 @@ def _as_overrides(clock: str | None, runtime: str | None, own: list[str] | None)
 class _Display:
     """The live table on a terminal; a line per phase elsewhere."""
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(self, session: Session, name: str, control: Sequence[str]) -> None:
         self._session = session
+        self._http = [address for address in control if address.startswith("http")]
         self._name = name
         self._console = Console()
         self._phase = ""
@@ -109,7 +121,8 @@ class _Display:
             rows = self._session.ledger.status(recent=True)
             self._live.update(Group(Text(title, style="bold"), status_table(rows)))
         elif phase != self._phase:
-            print(f"{self._name}: {phase}, publishing on {address}", flush=True)
+            also = f", answering on {self._http[0]}" if self._http else ""
+            print(f"{self._name}: {phase}, publishing on {address}{also}", flush=True)
         self._phase = phase
 
 

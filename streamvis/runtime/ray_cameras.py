@@ -212,6 +212,7 @@ class Cameras:
         counts = camera.report.counts
         if not self._is_live or camera.is_leaving or camera.kill_s is not None:
             error = f"{reason}; the other cameras went on"
+            log.warning("camera %s: %s", camera.name, error)
             camera.report = CameraReport(camera.name, "crashed", counts, error)
             self._end(camera)
             return

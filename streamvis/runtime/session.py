@@ -78,6 +78,9 @@ class Session:
         self._film: Film | None = None
         self._recorder: Recorder | None = None
         self._problems: list[StreamvisError] = []
+        self.phase = "loading"  # waiting, running, stopping
+        self.address = ""  # where it publishes, once that is bound
+        self.turned_s = time.monotonic()  # when it last looked around
         self._num_worker_deaths = 0
         publish = config.publish
         wanted = publish.wait_subscribers if wait_subscribers is None else wait_subscribers
@@ -97,7 +100,7 @@ class Session:
         `on_status(phase, address)` is called a few times a second, with phase loading, waiting,
         running or stopping. Raises StreamvisError if the run as a whole is not possible.
         """
-        on_status = on_status or _say_nothing
+        self._on_status = on_status or _say_nothing
         with ExitStack() as stack:  # undone from the last line to the first, whatever happens
             folder = stack.enter_context(_run_folder())
             stack.callback(self._join_outputs)
@@ -110,21 +113,28 @@ class Session:
             self.control.attach(engine)
             stack.callback(self.control.close)
             with suppress(Stopped):
-                self._drive(engine, proxy, on_status, should_stop)
+                self._drive(engine, proxy, should_stop)
         return self._summary(proxy.address)
 
-    def _drive(
-        self, engine: Engine, proxy: Proxy, on_status: OnStatus, should_stop: ShouldStop
-    ) -> None:
-        on_status("loading", proxy.address)
+    def _tell(self, phase: str, address: str) -> None:
+        self.phase, self.address, self.turned_s = phase, address, time.monotonic()
+        self._on_status(phase, address)
+
+    @property
+    def num_worker_deaths(self) -> int:
+        """Encoder workers that were replaced so far."""
+        return self._num_worker_deaths
+
+    def _drive(self, engine: Engine, proxy: Proxy, should_stop: ShouldStop) -> None:
+        self._tell("loading", proxy.address)
         engine.open(should_stop)
         self._note_cameras(engine)
-        self._wait_for_subscribers(proxy, on_status, should_stop)
+        self._wait_for_subscribers(proxy, should_stop)
         self._start_ns = time.monotonic_ns()
         engine.start()
         self.control.open()
         try:
-            self._watch(engine, proxy, on_status, should_stop)
+            self._watch(engine, proxy, should_stop)
         except RuntimeStartError as error:  # it ran: what it did is still worth telling
             self._problems.append(error)
 
@@ -157,19 +167,13 @@ class Session:
             is_lossless=self._config.clock == "replay",
         )
 
-    def _watch(
-        self,
-        engine: Engine,
-        proxy: Proxy,
-        on_status: OnStatus,
-        should_stop: ShouldStop,
-    ) -> None:
+    def _watch(self, engine: Engine, proxy: Proxy, should_stop: ShouldStop) -> None:
         deadline: float | None = None
         while not engine.wait(_POLL_S):
             _check_alive(proxy)
             self.control.obey()
             self._note_cameras(engine)
-            on_status("stopping" if deadline else "running", proxy.address)
+            self._tell("stopping" if deadline else "running", proxy.address)
             if deadline is None and should_stop():
                 self.control.close()
                 engine.stop()
@@ -182,15 +186,10 @@ class Session:
         self._roster.note(engine.reports())
         self.control.see_gone()
 
-    def _wait_for_subscribers(
-        self,
-        proxy: Proxy,
-        on_status: OnStatus,
-        should_stop: ShouldStop,
-    ) -> None:
+    def _wait_for_subscribers(self, proxy: Proxy, should_stop: ShouldStop) -> None:
         while not proxy.wait_for_subscribers(self._num_wanted, _POLL_S):
             _check_alive(proxy)
-            on_status("waiting", proxy.address)
+            self._tell("waiting", proxy.address)
             if should_stop():
                 raise Stopped
 

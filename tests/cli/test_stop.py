@@ -109,12 +109,19 @@ def kill_actor(process: subprocess.Popen[str], name: str) -> None:
     victim.kill()
 
 
-def test_a_killed_camera_process_leaves_the_other_camera_alone(pipeline):
-    pipeline.write_text(pipeline.read_text().replace("b: {uri: a.mp4}", "b: {uri: b.mp4}"))
-    write_clip(pipeline.parent / "b.mp4", num_frames=30, fps=10)
+def as_endless_replay(pipeline: Path) -> None:
+    """Live, what dies is started again: a replay goes on without it or ends."""
+    text = pipeline.read_text().replace("{uri: a.mp4}", "{uri: a.mp4, loop: true}")
+    pipeline.write_text(f"{text}clock: replay\n")
+
+
+def test_a_killed_camera_process_leaves_the_other_camera_of_a_replay_alone(pipeline):
+    as_endless_replay(pipeline)
     process = start(pipeline, "ray")
     wait_for_phase(process, "running")
     kill_actor(process, "ray::CameraLoop")
+    wait_for_phase(process, "its process died")
+    process.send_signal(signal.SIGINT)
     output = process.communicate(timeout=90)[0]
     assert process.returncode == 3, output
     assert "its process died" in output
@@ -128,7 +135,8 @@ def test_a_killed_camera_process_leaves_the_other_camera_alone(pipeline):
     assert not leftovers(process)
 
 
-def test_a_killed_worker_ends_the_run_with_one_sentence(pipeline):
+def test_a_killed_worker_ends_a_replay_with_one_sentence(pipeline):
+    as_endless_replay(pipeline)
     process = start(pipeline, "ray")
     wait_for_phase(process, "running")
     kill_actor(process, "ray::EncoderActor")

@@ -1,0 +1,173 @@
+"""Health, metrics and control over HTTP."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from streamvis.errors import ConfigError, StreamvisError
+from streamvis.serve.desk import Desk
+from streamvis.serve.guard import MAX_REQUEST_BYTES, RareLog, RateLimit
+from streamvis.serve.metrics import CONTENT_TYPE, Metrics
+from streamvis.serve.socket import read_request
+
+_OPEN = ("/healthz", "/readyz")  # say nothing that is worth a token
+_LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+def make_app(desk: Desk, token: str | None = None, rate: RateLimit | None = None) -> ASGIApp:
+    """The application; with a token everything but the health of it is asked for."""
+    app = FastAPI(title="streamvis", docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
+    app.add_exception_handler(StreamvisError, _explain)
+    _add_health(app, desk)
+    _add_sources(app, desk)
+    return Guard(app, token, rate or RateLimit())
+
+
+def _add_health(app: FastAPI, desk: Desk) -> None:
+    metrics = Metrics(desk.session)
+
+    @app.get("/healthz")
+    def healthz() -> JSONResponse:
+        """200 while the session's own thread turns."""
+        is_alive = desk.is_alive()
+        return JSONResponse({"alive": is_alive}, 200 if is_alive else 503)
+
+    @app.get("/readyz")
+    def readyz() -> JSONResponse:
+        """200 while it runs and, if it has cameras, one of them is live."""
+        readiness = desk.readiness()
+        return JSONResponse(readiness, 200 if readiness["ready"] else 503)
+
+    @app.get("/metrics")
+    def show_metrics() -> Response:
+        """For Prometheus."""
+        return Response(metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+
+def _add_sources(app: FastAPI, desk: Desk) -> None:
+    @app.get("/api/sources")
+    def list_sources() -> dict[str, Any]:
+        return desk.carry_out({"verb": "list"})
+
+    @app.post("/api/sources", status_code=202)
+    async def add_source(request: Request) -> dict[str, Any]:
+        """A body of {"name": ..., "source": {"uri": ..., ...}}."""
+        return await _carry_out(desk, "add", request)
+
+    @app.delete("/api/sources/{name}", status_code=202)
+    def remove_source(name: str) -> dict[str, Any]:
+        return desk.carry_out({"verb": "remove", "name": name})
+
+    @app.post("/api/sources/{name}/restart", status_code=202)
+    def restart_source(name: str) -> dict[str, Any]:
+        return desk.carry_out({"verb": "restart", "name": name})
+
+    @app.post("/api/reload")
+    async def reload(request: Request) -> dict[str, Any]:
+        """A body of {"dry_run": true} only tells the difference."""
+        return await _carry_out(desk, "reload", request)
+
+
+async def _carry_out(desk: Desk, verb: str, request: Request) -> dict[str, Any]:
+    body = read_request(await request.body() or b"{}")
+    asked = {**body, "verb": verb} if isinstance(body, dict) else body
+    return await run_in_threadpool(desk.carry_out, asked)
+
+
+def _explain(request: Request, error: Exception) -> JSONResponse:
+    del request
+    status = 422 if isinstance(error, ConfigError) else 409
+    return JSONResponse({"error": str(error)}, status)
+
+
+class Guard:
+    """Refuses strangers, floods and large bodies before the application sees them."""
+
+    def __init__(self, app: ASGIApp, token: str | None, rate: RateLimit) -> None:
+        self._app = app
+        self._token = token
+        self._log = RareLog()
+        self._rate = rate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        client = scope["client"][0] if scope.get("client") else "unknown"
+        refusal = self._refusal(client, scope)
+        if refusal:
+            await self._refuse(client, *refusal, send)
+            return
+        await self._limited(client, scope, receive, send)
+
+    def _refusal(self, client: str, scope: Scope) -> tuple[int, str] | None:
+        """(status, why)"""
+        headers = {
+            key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]
+        }
+        if not self._rate.allows(client):
+            return 429, "too many requests"
+        if self._token is None:
+            return _foreign_page(headers)
+        if scope["path"] not in _OPEN and not self._is_known(headers.get("authorization", "")):
+            return 401, "no token, or a wrong one"
+        return None
+
+    def _is_known(self, authorization: str) -> bool:
+        assert self._token is not None, "asked only where there is one"
+        expected = f"Bearer {self._token}"
+        return hmac.compare_digest(authorization.encode(), expected.encode())
+
+    async def _limited(self, client: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """A body is counted as it comes: what its length says is not to be trusted."""
+        body, message = b"", await receive()
+        while message["type"] == "http.request":
+            body += message.get("body", b"")
+            if len(body) > MAX_REQUEST_BYTES:
+                await self._refuse(client, 413, f"a body of more than {MAX_REQUEST_BYTES} B", send)
+                return
+            if not message.get("more_body"):
+                break
+            message = await receive()
+        await self._app(scope, _once(body, receive), send)
+
+    async def _refuse(self, client: str, status: int, why: str, send: Send) -> None:
+        self._log.warn(client, f"an HTTP request was refused: {why}")
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b'{"error": "%s"}' % why.encode()})
+
+
+def _foreign_page(headers: dict[str, str]) -> tuple[int, str] | None:
+    """Without a token only this host can ask; so can the pages in its browsers, whose requests
+    give themselves away."""
+    if _host_of(headers.get("host", "localhost")) not in _LOCAL_HOSTS:
+        return 403, "another host's name was asked for"
+    origin = headers.get("origin")
+    if origin is not None and _host_of(origin.partition("://")[2]) not in _LOCAL_HOSTS:
+        return 403, "it came from a foreign page"
+    return None
+
+
+def _host_of(netloc: str) -> str:
+    host, colon, port = netloc.rpartition(":")
+    return host if colon and port.isdigit() else netloc
+
+
+def _once(body: bytes, receive: Receive) -> Callable[[], Awaitable[Message]]:
+    """A body that was read already, then whatever comes."""
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_once() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return receive_once
