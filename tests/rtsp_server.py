@@ -66,7 +66,7 @@ def clip(size: tuple[int, int] = (320, 192), gop: int = 5, num_frames: int = CLI
 class RtspCamera:
     """Serves `rtsp://127.0.0.1:PORT/cam`. What may change while it runs are plain attributes."""
 
-    fps: float = 15.0
+    fps: float = 60.0
     gop: int = 5
     size: tuple[int, int] = (320, 192)
     credentials: str = ""  # "user:password"; empty lets everybody in
