@@ -88,9 +88,9 @@ class StreamPackets:
         return fps if round(fps) in _SANE_FPS else 0.0
 
     @property
-    def bit_rate(self) -> int:
-        """As declared, bits a second; 0 if not."""
-        return self._stream.bit_rate or 0
+    def creation_time(self) -> str:
+        """As a file's container says; "" if it does not."""
+        return self._container.metadata.get("creation_time", "")
 
     def read(self) -> Coded | None:
         """As `Packets.read`. What the decoder still holds comes out before the error does."""
@@ -261,8 +261,8 @@ class _WorldClock:
 
     def __init__(self, container: av.container.InputContainer, uri: str) -> None:
         self._container = container
-        scheme, colon, _ = uri.partition("://")
-        self._is_device = not colon
+        scheme = uri.partition("://")[0]
+        self._is_device = _is_device(uri)
         self._named: CaptureSource = "rtcp" if scheme in ("rtsp", "rtsps") else "container"
         self._anchor_ns: int | None = None  # monotonic: when the anchor became known
         self._has_anchor = True
@@ -302,12 +302,11 @@ def _plausible(said: CaptureTime, arrived: CaptureTime) -> CaptureTime:
 
 
 def _open(order: Order) -> av.container.InputContainer:
-    is_device = "://" not in order.uri
     began_s = time.monotonic()
     try:
         return av.open(
             order.uri,
-            format="v4l2" if is_device else None,
+            format="v4l2" if _is_device(order.uri) else None,
             options=stream_options(order),
             timeout=(order.timeout_s, order.timeout_s),
         )
@@ -318,12 +317,18 @@ def _open(order: Order) -> av.container.InputContainer:
         raise _refusal(reason, redact(order.uri)) from None
 
 
+def _is_device(uri: str) -> bool:
+    return uri.startswith("/dev/")
+
+
 def stream_options(order: Order) -> dict[str, str]:
     """FFmpeg's options for this kind of camera; the order's own win."""
     timeout_us = str(round(order.timeout_s * 1e6))
     scheme, colon, _ = order.uri.partition("://")
-    if not colon:
+    if _is_device(order.uri):
         own = {"timestamps": "abs"}
+    elif not colon:
+        own = {}
     elif scheme in ("rtsp", "rtsps"):
         own = {
             "rtsp_transport": order.transport,
