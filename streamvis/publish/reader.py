@@ -13,7 +13,8 @@ _MAX_CREDIT = 1024  # messages in flight, whatever the reader asks for
 _MAX_IN_FLIGHT_BYTES = 1 << 23
 _MAX_BATCH_BYTES = 1 << 20  # one message may be larger
 _MAX_BATCH = 64
-_FORGET_NS = 10_000_000_000  # a reader that says nothing for so long, or takes nothing
+_GONE_NS = 30_000_000_000  # a reader that says nothing for so long; the client speaks every second
+_STUCK_NS = 10_000_000_000  # one that takes nothing, while a replay waits for it
 
 
 class Reader:
@@ -41,11 +42,11 @@ class Reader:
             self._moved_ns = now_ns
 
     def is_gone(self, now_ns: int) -> bool:
-        return now_ns - self._heard_ns > _FORGET_NS
+        return now_ns - self._heard_ns > _GONE_NS
 
     def is_stuck(self, now_ns: int) -> bool:
-        """It says that it lives, and takes nothing."""
-        return self.is_behind and now_ns - self._moved_ns > _FORGET_NS
+        """There is something for it, and it takes nothing."""
+        return self.is_behind and now_ns - self._moved_ns > _STUCK_NS
 
     @property
     def is_behind(self) -> bool:

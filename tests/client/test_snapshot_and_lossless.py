@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,19 +23,26 @@ from streamvis.wire import AnyMessage
 SILENT_MS = 300.0
 
 
-def reader(e: Endpoint, *kinds: str, **options: Any) -> Subscriber:
+def wait_for_readers(e: Endpoint, count: int) -> None:
+    with e.proxy._subscribed:
+        assert e.proxy._subscribed.wait_for(lambda: e.proxy._num_readers == count, WAIT_S)
+
+
+@contextmanager
+def reader(e: Endpoint, *kinds: str, **options: Any) -> Iterator[Subscriber]:
     """A lossless one that is known to the service: what is published from now on is its own."""
-    before = e.proxy.num_subscribers
     subscriber = Subscriber(
         e.proxy.address,
         kinds=kinds or ("det",),
         lossless=True,
         **{"timeout_ms": WAIT_S * 1000, **options},
     )
-    while e.proxy.num_subscribers == before:
-        subscriber._feed.take(monotonic())
-        e.proxy.wait_for_subscribers(before + 1, 0.01)
-    return subscriber
+    with subscriber:
+        while e.proxy._num_readers == 0:
+            subscriber._feed.take(monotonic())
+            e.proxy.wait_for_subscribers(1, 0.01)
+        yield subscriber
+    wait_for_readers(e, 0)
 
 
 def take_all(subscriber: Subscriber) -> list[AnyMessage]:
@@ -191,8 +198,8 @@ def test_a_replay_waits_for_its_lossless_readers(tmp_path: Path) -> None:
         worker.join(timeout=0.5)
         assert worker.is_alive(), "nothing slowed the worker down: the test shows nothing"
         assert [next(sub).seq for _ in range(500)] == list(range(500))
-        worker.join(WAIT_S)
         e.stop_and_read(sub)
+        worker.join(WAIT_S)
 
 
 def test_without_a_store_there_is_no_lossless_reading(tmp_path: Path) -> None:

@@ -108,10 +108,10 @@ def test_what_was_forgotten_unread_is_said_once() -> None:
 def test_a_reader_is_gone_when_silent_and_stuck_when_it_takes_nothing() -> None:
     store = filled("a/")
     reader = Reader(read(credit=0), store, STORE_ID, 0)
-    assert not reader.is_gone(10 * SECOND)
-    assert reader.is_gone(11 * SECOND)
-    reader.update(read(credit=0), 11 * SECOND)
-    assert (reader.is_gone(12 * SECOND), reader.is_stuck(12 * SECOND)) == (False, True)
+    assert not reader.is_gone(30 * SECOND)
+    assert reader.is_gone(31 * SECOND)
+    reader.update(read(credit=0), 31 * SECOND)
+    assert (reader.is_gone(32 * SECOND), reader.is_stuck(32 * SECOND)) == (False, True)
 
 
 def test_only_what_was_not_acknowledged_counts_as_behind() -> None:
