@@ -93,9 +93,10 @@ def running(config: PipelineConfig, **options: Any) -> Iterator[Running]:
 
 
 def actor_process(name: str) -> psutil.Process:
-    """The first process of this test that hosts such an actor."""
+    """The oldest process of this test that hosts such an actor."""
     children = psutil.Process(os.getpid()).children(recursive=True)
-    return next(child for child in children if f"ray::{name}" in " ".join(child.cmdline()))
+    found = [child for child in children if f"ray::{name}" in " ".join(child.cmdline())]
+    return min(found, key=psutil.Process.create_time)
 
 
 def check_books(run: Running, summary: RunSummary, camera: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -124,9 +124,9 @@ class Cameras:
     def are_over(self) -> bool:
         return all(camera.is_over for camera in self._cameras.values())
 
-    def reports(self) -> Mapping[str, CameraReport]:
+    def reports(self, is_served: Callable[[int], bool]) -> list[CameraReport]:
         """The newest of every camera, at most a fraction of a second old."""
-        return {name: camera.report for name, camera in self._cameras.items()}
+        return [_seen(camera, is_served(camera.place)) for camera in self._cameras.values()]
 
     @property
     def may_return(self) -> bool:
@@ -276,3 +276,10 @@ class Cameras:
     def _emptiest_place(self) -> int:
         places = range(self._config.runtime.workers)
         return min(places, key=lambda place: len(list(self._at(place))))
+
+
+def _seen(camera: _Camera, is_served: bool) -> CameraReport:
+    """A camera is not live for anybody while nothing comes of it."""
+    if not camera.is_running or is_served or camera.report.state != "live":
+        return camera.report
+    return replace(camera.report, state="stale", error="its worker is being replaced")

@@ -105,7 +105,7 @@ class RayEngine:
         return self._cameras.take_gone()
 
     def reports(self) -> list[CameraReport]:
-        return list(self._cameras.reports().values())
+        return self._cameras.reports(self._workers.is_serving)
 
     @property
     def num_worker_deaths(self) -> int:

@@ -144,7 +144,10 @@ class Workers:
             ray.kill(worker.actor)
 
     def _fill(self, place: _Place) -> None:
-        place.worker = self._spares.pop(0) if self._spares else self._new_worker()
+        has_spare = bool(self._spares)
+        place.worker = self._spares.pop(0) if has_spare else self._new_worker()
+        if has_spare:
+            log.warning("worker %d: a warm spare takes over", place.number)
         place.endpoint = place.worker.endpoint
         place.backoff.began(time.monotonic())
         if self._has_begun and place.worker.facts:

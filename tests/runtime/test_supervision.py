@@ -50,14 +50,16 @@ def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccou
     assert max(lost) <= 3, "at most what was on its way to the worker, or in the camera's hands"
 
 
-def test_a_worker_that_hangs_is_replaced(tmp_path):
-    with running(config(tmp_path, "a", worker_timeout="8s")) as run:
+def test_a_worker_that_hangs_is_replaced_by_the_warm_spare(tmp_path, caplog):
+    with running(config(tmp_path, "a", worker_timeout="8s", spares=1)) as run:
         run.more_results("a")
         first_epoch = run.results("a")[0].epoch
-        actor_process("EncoderActor").send_signal(signal.SIGSTOP)
+        actor_process("EncoderActor").send_signal(signal.SIGSTOP)  # the oldest one: it serves
         run.until(lambda: run.results("a")[-1].epoch != first_epoch, "a new worker's results")
         summary = run.stop()
     check_books(run, summary, "a")
+    assert "worker 0: it did not answer for 8 s; it is replaced" in caplog.text
+    assert "worker 0: a warm spare takes over" in caplog.text
 
 
 def test_waits_double_until_a_process_has_lived_for_a_minute():
