@@ -11,6 +11,7 @@ from streamvis.cli import (
     doctor,
     eval,
     keygen,
+    probe,
     rec,
     record,
     regress,
@@ -54,6 +55,7 @@ app.command()(synth.synth)
 app.command()(train.train)
 app.command(name="eval")(eval.eval_drive)
 app.command()(keygen.keygen)
+app.command(name="probe")(probe.probe_uri)
 app.command()(doctor.doctor)
 
 
