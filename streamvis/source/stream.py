@@ -66,7 +66,7 @@ class StreamPackets:
             self._media_clock = _MediaClock(self.time_base, order, self._step_ns)
             self._world_clock = _WorldClock(self._container, order.uri)
             is_reordered = bool(self.context.has_b_frames)
-            self._packets = _Ahead(self._container.demux(self._stream), 4 if is_reordered else 1)
+            self._packets = _Ahead(self._container.demux(self._stream), 4 if is_reordered else 2)
         except BaseException:
             self._container.close()
             raise
@@ -179,7 +179,7 @@ class _Ahead:
     """Packets, the first of which has a time, too: FFmpeg's RTP leaves it out."""
 
     def __init__(self, packets: Iterator[Packet], depth: int) -> None:
-        """`depth` is how many packets after the first may be shown before it."""
+        """`depth` is how many packets are looked at to tell."""
         self._packets = packets
         self._depth = depth
         self._waiting: deque[Packet] = deque()
@@ -198,10 +198,9 @@ class _Ahead:
         if first.pts is not None or first.dts is not None:
             return
         self._waiting.extend(islice(self._packets, self._depth))
-        times = [packet.pts for packet in self._waiting if packet.pts is not None]
-        if times and first.time_base:
-            step = self._waiting[1].duration or round(Fraction(1, 25) / first.time_base)
-            first.pts = min(times) - step
+        times = sorted(packet.pts for packet in self._waiting if packet.pts is not None)
+        if len(times) > 1:  # the declared frame rate, and with it `duration`, may be wrong
+            first.pts = 2 * times[0] - times[1]
 
 
 class _MediaClock:
