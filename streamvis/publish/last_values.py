@@ -16,6 +16,7 @@ class LastValues:
 
     def __init__(self) -> None:
         self._parts: dict[str, Parts] = {}  # by topic, the one that changed last at the end
+        self._cameras: set[str] = set()  # of the newest heartbeat
 
     def see(self, seen: Observed, parts: Parts) -> None:
         """Keeps the parts: they must not change afterwards."""
@@ -25,6 +26,15 @@ class LastValues:
         self._parts[seen.topic] = parts
         if len(self._parts) > _MAX_TOPICS:
             del self._parts[next(iter(self._parts))]
+        if seen.kind == "hb":
+            self._forget_removed(set(seen.header["cameras"]))
+
+    def _forget_removed(self, cameras: set[str]) -> None:
+        """A camera that the heartbeat names no longer has no state."""
+        for camera in self._cameras - cameras:
+            for topic in [topic for topic in self._parts if topic.endswith(f"/{camera}/")]:
+                del self._parts[topic]
+        self._cameras = cameras
 
     def matching(self, prefixes: tuple[str, ...]) -> Iterator[Parts]:
         """Oldest first, so that they may be read like the stream itself."""
