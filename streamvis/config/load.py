@@ -27,6 +27,7 @@ Key = tuple[str | int, ...]
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 _MAX_USE_DEPTH = 8
+_MAX_VALUES = 10_000
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,8 @@ def _read_mapping(path: Path, at: Key, places: dict[Key, _Place], depth: int) ->
         raise ConfigError(f"{path}: not a text file; expected YAML in UTF-8") from None
     except yaml.YAMLError as error:
         raise ConfigError(_explain_yaml(error, path)) from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deep; no pipeline needs that") from None
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(f"{path}: expected `key: value` lines at the top of the file")
     try:
@@ -131,6 +134,8 @@ class _Reader:
 
     def _value(self, node: yaml.Node, at: Key) -> Any:
         self._places[at] = _Place(str(self._path), node.start_mark.line + 1)
+        if len(self._places) > _MAX_VALUES:  # aliases of aliases multiply
+            raise ConfigError(f"{self._places[at]}: more than {_MAX_VALUES} values; use fewer (*)")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, at)
         if isinstance(node, yaml.SequenceNode):
@@ -180,7 +185,7 @@ def _apply_override(data: dict[str, Any], text: str, places: dict[Key, _Place]) 
         raise ConfigError(f"--set takes key.path=value, got {text!r}")
     try:
         value = _located(yaml.safe_load(raw))
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--set {dotted}: {raw!r} is not a YAML value; quote it") from None
     target: Any = data
     for depth, key in enumerate(keys[:-1]):

@@ -23,7 +23,15 @@ _MAX_RECORD_BYTES = 1 << 28  # four times the largest message: more is damage, n
 _Bytes: TypeAlias = tuple[type[Exception], ...]
 
 # What the mcap package raises when bytes are not what they should be.
-BROKEN: _Bytes = (McapError, ZstdError, struct.error, ValueError, KeyError, MemoryError)
+BROKEN: _Bytes = (
+    McapError,
+    ZstdError,
+    struct.error,
+    ValueError,
+    KeyError,
+    MemoryError,
+    RecursionError,
+)
 
 
 class McapFile:

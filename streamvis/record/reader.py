@@ -56,7 +56,7 @@ class _Survey:
             case Metadata() if record.name == METADATA:
                 self.metadata = dict(record.metadata)
             case Attachment() if record.name == CONFIG:
-                self.config = json.loads(record.data)
+                self.config = _read_object(record.data)
             case Message() if _kind(self.channels[record.channel_id].topic) == "info":
                 message = wire.decode(wire.split(record.data))
                 assert isinstance(message, InfoMessage)
@@ -262,6 +262,13 @@ def _messages(file: McapFile, kinds: set[str], cameras: set[str] | None) -> Iter
             kind, camera = wanted[record.channel_id]
             parts = wire.split(record.data)
             yield Recorded(kind, camera, record.log_time, record.publish_time, parts)
+
+
+def _read_object(data: bytes) -> dict[str, Any]:
+    value = json.loads(data)
+    if not isinstance(value, dict):
+        raise ValueError(f"{CONFIG} holds no object")
+    return value
 
 
 def _kind(topic: str) -> str | None:
