@@ -19,7 +19,7 @@ SIZE = (320, 192)
 
 
 def look(uri: str, duration_s: float = 1.0) -> ProbeReport:
-    return probe(uri, LiveConfig(timeout="2s"), duration_s, SIZE)
+    return probe(uri, LiveConfig(timeout="5s"), duration_s, SIZE)
 
 
 def test_a_camera_is_measured():
@@ -39,14 +39,15 @@ def test_a_camera_is_measured():
 
 
 def test_what_is_bad_for_a_live_camera_is_said():
-    with RtspCamera(fps=30, gop=100, sends_rtcp=False) as camera:
+    with RtspCamera(fps=60, gop=120, sends_rtcp=False) as camera:
         report = look(camera.url)
     said = " ".join(report.advice)
     assert "fewer than two key frames" in said
     assert "arrival" in said
+    with RtspCamera(fps=30, clock_offset_s=500) as camera:
+        said = " ".join(look(camera.url).advice)
+    assert "NTP" in said
     assert "declares 15 frames/s and sends 30" in said
-    with RtspCamera(clock_offset_s=500) as camera:
-        assert any("NTP" in line for line in look(camera.url).advice)
 
 
 def test_a_file_is_looked_at_by_its_own_time(tmp_path):
