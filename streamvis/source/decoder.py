@@ -28,8 +28,8 @@ class Decoder:
     def __init__(self, camera: str, input_size: tuple[int, int]) -> None:
         self._camera = camera
         self._input_size = input_size
-        self._memory_fd = make_memory(input_size)
-        self._slots = Slots(self._memory_fd, input_size)
+        self._memory_fd = -1
+        self._slots: Slots | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._end: SourceEnd | None = None
         self._num_orders = 0
@@ -41,7 +41,7 @@ class Decoder:
     @property
     def num_packets(self) -> int:
         """Read in the current connection, or in the last one."""
-        return self._slots.num_packets
+        return self._slots.num_packets if self._slots else 0
 
     def give(self, order: Order) -> None:
         """Begin a connection; the one before is over."""
@@ -75,9 +75,12 @@ class Decoder:
         self.end()
         if self._memory_fd >= 0:
             os.close(self._memory_fd)
-        self._memory_fd = -1
+        self._memory_fd, self._slots = -1, None
 
     def _start(self) -> None:
+        if self._slots is None:
+            self._memory_fd = make_memory(self._input_size)
+            self._slots = Slots(self._memory_fd, self._input_size)
         own, others = make_pair()
         fds = (others.fileno(), self._memory_fd)
         with others:

@@ -108,7 +108,7 @@ class LiveSource:
         now_ns = time.monotonic_ns()
         if report is not None:
             self._take(report, self._connection, now_ns)
-        else:
+        if self._connection is not None:
             self._note_silence(self._connection, now_ns)
 
     def _connect(self, now_ns: int) -> None:

@@ -24,7 +24,7 @@ def look(uri: str, duration_s: float = 1.0) -> ProbeReport:
 
 def test_a_camera_is_measured():
     with RtspCamera(fps=15, gop=5) as camera:
-        report = look(camera.url)
+        report = look(camera.url, duration_s=1.5)
     assert (report.codec, report.width, report.height) == ("h264", 320, 192)
     assert report.profile == "Constrained Baseline"
     assert report.fps == pytest.approx(15, rel=0.05)
@@ -45,7 +45,7 @@ def test_what_is_bad_for_a_live_camera_is_said():
     assert "fewer than two key frames" in said
     assert "arrival" in said
     with RtspCamera(fps=30, clock_offset_s=500) as camera:
-        said = " ".join(look(camera.url).advice)
+        said = " ".join(look(camera.url, duration_s=1.5).advice)
     assert "NTP" in said
     assert "declares 15 frames/s and sends 30" in said
 

@@ -1,4 +1,4 @@
-"""Live cameras in a whole run: states on the wire, exact books, a recording, no password anywhere."""
+"""Live cameras in a whole run: states on the wire, exact books, a recording, no password."""
 
 from __future__ import annotations
 
