@@ -686,8 +686,14 @@ class Observed:
         return _Reader(self.header).integer("frame_index")
 
     @property
+    def cameras(self) -> list[str]:
+        """Of a heartbeat."""
+        return list(_Reader(self.header).reader("cameras"))
+
+    @property
     def capture(self) -> CaptureTime:
-        return _read_capture(_Reader(self.header).reader("capture"))
+        with _only_wire_errors():
+            return _read_capture(_Reader(self.header).reader("capture"))
 
     @property
     def stamps_ns(self) -> Mapping[str, int]:
@@ -701,7 +707,8 @@ class Observed:
     @property
     def model(self) -> ModelId:
         """Of a `det`, `emb` or `sem` message."""
-        return _read_model(_Reader(self.header).reader("model"))
+        with _only_wire_errors():
+            return _read_model(_Reader(self.header).reader("model"))
 
     @property
     def num_detections(self) -> int:

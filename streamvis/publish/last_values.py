@@ -27,7 +27,7 @@ class LastValues:
         if len(self._parts) > _MAX_TOPICS:
             del self._parts[next(iter(self._parts))]
         if seen.kind == "hb":
-            self._forget_removed(set(seen.header["cameras"]))
+            self._forget_removed(set(seen.cameras))
 
     def _forget_removed(self, cameras: set[str]) -> None:
         """A camera that the heartbeat names no longer has no state."""

@@ -76,6 +76,7 @@ class Proxy:
         self._gate = Gate(context)
         self._workers = context.socket(zmq.XSUB)
         self._workers.setsockopt(zmq.RCVHWM, config.hwm)
+        self._workers.setsockopt(zmq.MAXMSGSIZE, wire.MAX_PART_BYTES)
         self._public = _public_socket(context, config.hwm)
         self._outlet = Outlet(self._public, _LOSSLESS_PATIENCE_S if is_lossless else 0.0)
         self._service = Service(context, heart.epoch, config.store, self._beat)

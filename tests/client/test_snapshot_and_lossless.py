@@ -124,6 +124,24 @@ def test_a_reader_that_sleeps_gets_everything_later(tmp_path: Path) -> None:
         assert not sub.gaps
 
 
+def test_asyncio_reads_losslessly_too(tmp_path: Path) -> None:
+    async def read(address: str) -> list[int]:
+        async with AsyncSubscriber(address, lossless=True, timeout_ms=WAIT_S * 1000) as sub:
+            return [message.seq async for message in sub]
+
+    with endpoint(tmp_path) as e:
+        got: list[int] = []
+        thread = threading.Thread(target=lambda: got.extend(asyncio.run(read(e.proxy.address))))
+        thread.start()
+        wait_for_readers(e, 1)
+        with e.publisher() as publisher:
+            for i in range(50):
+                publisher.send(make_result(i))
+        e.proxy.stop()
+        thread.join(WAIT_S)
+    assert got == list(range(50))
+
+
 def test_a_reader_resumes_where_another_one_ended(tmp_path: Path) -> None:
     with endpoint(tmp_path) as e, e.publisher() as publisher:
         with reader(e) as first:

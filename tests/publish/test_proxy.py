@@ -7,19 +7,24 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import msgpack
+import psutil
 import pytest
 import zmq
-from endpoint import WAIT_S, endpoint
+from endpoint import WAIT_S, Endpoint, endpoint
 from wire_samples import ORIGIN, make_result
 
-from streamvis.client import DetMessage, Heartbeat, ImgMessage
-from streamvis.errors import AddressError
+from streamvis import wire
+from streamvis.client import AnyMessage, DetMessage, Heartbeat, ImgMessage, Subscriber
+from streamvis.errors import AddressError, WireError
 from streamvis.publish.config import PublishConfig
 from streamvis.publish.heartbeat import Heart
+from streamvis.publish.info import Informer
 from streamvis.publish.outlet import Outlet
 from streamvis.publish.proxy import Proxy
 from streamvis.publish.publisher import Publisher
 from streamvis.publish.sync import SyncJoiner
+from streamvis.runtime.ledger import RunLedger
 from streamvis.wire import Origin
 
 BIG = b"\xff" * 20_000  # a picture: fills the kernel's buffers soon
@@ -93,6 +98,69 @@ def test_a_message_that_cannot_be_read_is_counted_not_forwarded(
         assert message.seq == 0
         assert e.proxy.num_bad == 1
         assert "bad message" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"capture": {"t_ns": 1, "source": "?", "uncertainty_ns": 0}},
+        {"capture": 3},
+        {"stamps_ns": {}},
+        {"ledger": {}},
+        {"model": None},
+        {"parts": []},
+        {"kind": "hb"},
+    ],
+    ids=str,
+)
+def test_a_header_that_is_wrong_inside_does_not_take_the_proxy_down(
+    tmp_path: Path, change: dict[str, object]
+) -> None:
+    ledger = RunLedger(ORIGIN, ["front"], 1_000_000_000)
+    joiner, informer = SyncJoiner(ORIGIN, ["front"], 0), Informer(ORIGIN, 10**12, "{}")
+    with endpoint(tmp_path, observers=[ledger, joiner, informer]) as e, e.subscriber() as sub:
+        with e.publisher() as publisher:
+            topic, header, *arrays = wire.encode(DetMessage.of(make_result(0), publisher.origin, 0))
+            changed = msgpack.packb({**msgpack.unpackb(header), **change})
+            topic = bytes(topic).replace(b"/det/", b"/hb/") if "kind" in change else topic
+            publisher._socket.send_multipart([topic, changed, *arrays])
+            publisher.send(make_result(1))
+        messages = read_what_can_be(sub, e)
+        assert messages[-1].frame_index == 1
+        assert e.proxy.num_bad == 1
+
+
+def read_what_can_be(sub: Subscriber, e: Endpoint) -> list[AnyMessage]:
+    """Until the pipeline stopped; a subscriber goes on after a message it cannot read."""
+    stopper = threading.Thread(target=e.proxy.stop)
+    stopper.start()
+    found = []
+    while True:
+        try:
+            found.append(next(sub))
+        except WireError:
+            continue
+        except StopIteration:
+            stopper.join()
+            return found
+
+
+def test_fifty_that_join_and_leave_disturb_nobody(tmp_path: Path) -> None:
+    process, num_files = psutil.Process(), []
+    with endpoint(tmp_path) as e, e.subscriber("det") as steady, e.publisher() as publisher:
+        for i in range(50):
+            publisher.send(make_result(i))
+            assert next(steady).seq == i
+            late = Subscriber(
+                e.proxy.address, kinds=("det",), snapshot=True, timeout_ms=WAIT_S * 1000
+            )
+            with late:
+                assert next(late).seq == i
+            num_files.append(process.num_fds())
+        with e.proxy._subscribed:
+            assert e.proxy._subscribed.wait_for(lambda: e.proxy.num_subscribers == 1, WAIT_S)
+        assert not steady.gaps
+        assert num_files[-1] <= num_files[2] + 4
 
 
 def test_a_slow_subscriber_loses_and_is_counted_others_do_not(tmp_path: Path) -> None:
