@@ -592,6 +592,7 @@ class Heartbeat(Message):
     config_hash: str
     is_stopped: bool  # the pipeline ended on purpose: nothing follows
     service: str | None = None  # where snapshots and lossless reading are served, since 1.3
+    sent_ns: int | None = None  # monotonic: what other hosts tell this one's clock by, since 1.3
 
     def _write(self) -> tuple[Header, Arrays]:
         return {
@@ -603,6 +604,7 @@ class Heartbeat(Message):
             "config_hash": self.config_hash,
             "stopped": self.is_stopped,
             **({"service": self.service} if self.service else {}),
+            **({} if self.sent_ns is None else {"sent_ns": self.sent_ns}),
         }, {}
 
     @classmethod
@@ -619,6 +621,7 @@ class Heartbeat(Message):
             config_hash=header.text("config_hash"),
             is_stopped=header.flag("stopped"),
             service=header.text("service") if "service" in header else None,
+            sent_ns=header.integer("sent_ns") if "sent_ns" in header else None,
             **_identity(header),
         )
 
@@ -752,7 +755,7 @@ def canonical(parts: Parts) -> bytes:
         return join([bytes(parts[0]), _packb(ordered), *parts[2:]])
 
 
-_VOLATILE = frozenset({"epoch", "clock_id", "stamps_ns"})
+_VOLATILE = frozenset({"epoch", "clock_id", "stamps_ns", "sent_ns"})
 
 
 def join(parts: Parts) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from time import monotonic_ns
 
 from streamvis import wire
+from streamvis.client.clocks import Clocks
 from streamvis.client.health import CameraHealth, Health
 from streamvis.errors import Lagging
 from streamvis.wire import AnyMessage, FrameMessage, Heartbeat, Observed, Parts
@@ -49,6 +50,7 @@ class Inbox:
         self._last_seq: dict[tuple[str, str], int] = {}  # by (epoch, topic)
         self._health: defaultdict[str, CameraHealth] = defaultdict(CameraHealth)
         self._heartbeat_ns: int | None = None
+        self._clocks = Clocks()
 
     @property
     def topics(self) -> list[str]:
@@ -107,13 +109,18 @@ class Inbox:
         """The typed message. Raises Lagging when it is older than `max_age_ms`."""
         message = wire.decode(parts)
         if self._max_age_ms is not None and isinstance(message, FrameMessage):
-            age_ms = message.age_ms(now_ns)
+            age_ms = self.age_ms(message, now_ns)
             if age_ms is not None and age_ms > self._max_age_ms:
                 raise Lagging(
                     f"frame {message.frame_index} of {message.camera} is {age_ms:.0f} ms old, "
                     f"more than {self._max_age_ms:g} ms. Read faster, or use latest=True."
                 )
         return message
+
+    def age_ms(self, message: FrameMessage, now_ns: int | None = None) -> float | None:
+        """Since ingest, on whatever host; None before the first heartbeat of another one."""
+        now_ns = monotonic_ns() if now_ns is None else now_ns
+        return self._clocks.age_ms(message.clock_id, message.stamps_ns["ingest"], now_ns)
 
     def health(self, camera: str, now_ns: int | None = None) -> Health:
         """Needs `det`, `emb` or `sem` among the kinds: it goes by the results that arrive here."""
@@ -165,6 +172,8 @@ class Inbox:
             if self._is_wanted(kind, camera):
                 self._count_gap(topic, last.epoch, last.seq)
                 self._last_seq[last.epoch, topic] = last.seq
+        if message.sent_ns is not None:
+            self._clocks.see(message.clock_id, message.sent_ns, now_ns)
         self.heartbeat = message
         self._heartbeat_ns = now_ns
         self.is_stopped = message.is_stopped

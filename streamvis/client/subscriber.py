@@ -18,7 +18,7 @@ from streamvis.client.inbox import Inbox
 from streamvis.client.lossless_feed import LosslessFeed
 from streamvis.client.snapshot_feed import SnapshotFeed
 from streamvis.errors import AddressError
-from streamvis.wire import AnyMessage, Observed, Parts
+from streamvis.wire import AnyMessage, FrameMessage, Observed, Parts
 
 _FOREVER_MS = 3_600_000
 
@@ -95,6 +95,11 @@ class _Subscription:
     def health(self, camera: str) -> Health:
         """Whether the camera's results arrive, often enough, and sound."""
         return self._inbox.health(camera)
+
+    def age_ms(self, message: FrameMessage) -> float | None:
+        """Of a result, since its ingest. Across hosts too small by the shortest way that a
+        heartbeat had here; None before the first of them."""
+        return self._inbox.age_ms(message)
 
     def close(self) -> None:
         self._feed.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from time import monotonic_ns
 
 from streamvis.wire import ALL_CAMERAS, CameraState, Heartbeat, LastSeq, Observed, Origin
 
@@ -58,4 +59,5 @@ class Heart:
             config_hash=self.config_hash,
             is_stopped=is_stopped,
             service=self.service,
+            sent_ns=monotonic_ns(),
         )
