@@ -38,6 +38,9 @@ class RuntimeConfig(ConfigModel):
 
     kind: RuntimeKind = Field(default="ray", description="Ray actors, or one local process")
     workers: int = Field(default=1, ge=1, description="Encoder workers; cameras are shared out")
+    spread: bool = Field(
+        default=False, description="ray: workers on all nodes of the cluster, encrypted"
+    )
     spares: int = Field(
         default=0, ge=0, description="Workers with loaded models that wait for one to die"
     )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from streamvis.front import build_front
 from streamvis.runtime.as_recorded import read_decisions
 from streamvis.runtime.continued import open_continued
+from streamvis.runtime.engine import Hops
 from streamvis.runtime.feed import CameraFeed, plan_feed
 from streamvis.runtime.report import CameraReport, Process
 from streamvis.runtime.rounds import Inbox
@@ -25,21 +26,22 @@ class CameraLoop:
         self,
         config: PipelineConfig,
         camera: str,
-        tiles_endpoint: str,
-        results_endpoint: str,
+        hops: Hops,
         before: Ledger = NO_FRAMES,
     ) -> None:
         """`before` is where the frames of the camera's earlier lives went: numbers go on."""
         self._config = config
         self._camera = camera
-        self._tiles_endpoint = tiles_endpoint
-        self._results_endpoint = results_endpoint
+        self._tiles_endpoint = ""
+        self._hops = hops
         self._before = before
         self._inbox: Inbox[Frame] = Inbox([camera], config.clock)
         self._feed: CameraFeed | None = None
         self._aborting = threading.Event()
         self._has_started = False
         self._is_drained = False
+        self._link: FrontLink | None = None
+        self._linked_to = ""
 
     def open(self) -> tuple[Process, CameraReport]:
         """Open the source; raises SourceError. Returns which process this is, and how it is."""
@@ -48,25 +50,28 @@ class CameraLoop:
             recorded = read_decisions(config, [self._camera]).plans[self._camera]
         self._front = build_front(config.encoder, config.tiling, recorded, self._before)
         source = open_continued(config, self._camera, self._before)
-        plan = plan_feed(config, self._results_endpoint, recorded)
+        plan = plan_feed(config, self._hops, recorded)
         self._feed = CameraFeed(self._camera, source, self._inbox, plan, self._before)
         return Process.this(), self.report()
 
-    def run(self, start_ns: int) -> None:
-        """Until the source is over or `stop` is called; `report` says how it ended."""
+    def run(self, start_ns: int, tiles_endpoint: str) -> None:
+        """Send to the worker there, until the source is over or `stop` is called; `report` says
+        how it ended."""
         feed = self._feed
         assert feed is not None, "open() comes before run()"
-        self._link = FrontLink(self._tiles_endpoint, self._camera)
-        self._linked_to = self._tiles_endpoint
+        self.pin(tiles_endpoint)
+        self._move()
         feed.start(start_ns)
         self._has_started = True
         try:
             self._send_all()
             feed.join()
             self._is_drained = True
+            assert self._link is not None, "it was made above"
             self._link.end(self._front.account(feed.seen))
         finally:
-            self._link.close()
+            if self._link:
+                self._link.close()
 
     def pin(self, tiles_endpoint: str) -> None:
         """Thread-safe: send to the worker at this endpoint from now on, beginning with an I
@@ -80,8 +85,11 @@ class CameraLoop:
         if self._feed is not None:
             self._feed.stop()
 
-    def report(self) -> CameraReport:
-        """What the source had, what was dropped, and how the camera is."""
+    def report(self, tiles_endpoint: str | None = None) -> CameraReport:
+        """What the source had, what was dropped, and how the camera is. Said again here, where
+        its worker is cannot be missed."""
+        if tiles_endpoint is not None and self._has_started:
+            self.pin(tiles_endpoint)
         if self._feed is None:
             return CameraReport(self._camera, "connecting")
         if not self._has_started:
@@ -95,11 +103,13 @@ class CameraLoop:
             if self._is_moved:
                 self._move()
                 feedback = replace(feedback, need_i=True)
+            assert self._link is not None, "it is made before the first frame"
             self._link.send(self._front.step(frames[0], feedback))
             feedback = self._wait_for_feedback()
 
     def _wait_for_feedback(self) -> Feedback | None:
         while not self._aborting.is_set():
+            assert self._link is not None, "a packet was sent"
             feedback = self._link.receive(_POLL_MS)
             if feedback is not None:
                 return feedback
@@ -112,6 +122,7 @@ class CameraLoop:
         return self._linked_to != self._tiles_endpoint
 
     def _move(self) -> None:
-        self._link.close()
+        if self._link:
+            self._link.close()
         self._linked_to = self._tiles_endpoint
-        self._link = FrontLink(self._linked_to, self._camera)
+        self._link = FrontLink(self._linked_to, self._camera, self._hops.keys)

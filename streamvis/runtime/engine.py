@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
+from streamvis.client.curve import RunKeys
 from streamvis.runtime.report import CameraReport
 from streamvis.topology import PipelineConfig
 from streamvis.types import Ledger
 
 ShouldStop = Callable[[], bool]
 BeginLife = Callable[[str], Ledger]  # camera -> where the frames of its earlier lives went
+
+
+@dataclass(frozen=True)
+class Hops:
+    """How the processes of one run reach each other."""
+
+    results: str  # where the proxy takes results
+    folder: Path  # for sockets of this host
+    keys: RunKeys | None = None  # where a hop may leave this host
 
 
 class Stopped(Exception):

@@ -15,6 +15,7 @@ import zmq
 from streamvis.errors import SourceError
 from streamvis.front import CameraFront
 from streamvis.publish.publisher import Publisher
+from streamvis.runtime.engine import Hops
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.source.base import Source
@@ -34,9 +35,7 @@ class FeedPlan:
     open_publisher: Callable[[], Publisher] | None = None  # for the bitstream, if it is wanted
 
 
-def plan_feed(
-    config: PipelineConfig, results_endpoint: str, wanted: Container[int] | None = None
-) -> FeedPlan:
+def plan_feed(config: PipelineConfig, hops: Hops, wanted: Container[int] | None = None) -> FeedPlan:
     """As the pipeline file says; `wanted` are the frames to let through, None means all."""
     is_live = config.clock == "live"
     open_publisher = None
@@ -44,9 +43,10 @@ def plan_feed(
         open_publisher = partial(
             Publisher,
             config.name,
-            results_endpoint,
+            hops.results,
             zmq.Context.instance(),
             is_lossless=not is_live,
+            run_keys=hops.keys,
         )
     return FeedPlan(is_live, config.speed, wanted, open_publisher)
 

@@ -208,6 +208,9 @@ class _CameraBook:
         lost["publish"] = max(0, -late)
         lost["infer"] -= max(0, late)
         in_flight = frames - self._published - sum(lost.values())
+        if in_flight < 0:  # a report that is not the last one takes what waits for dropped
+            lost["policy"] += in_flight
+            in_flight = 0
         if self.is_closed:
             lost["infer"] += in_flight
             in_flight = 0

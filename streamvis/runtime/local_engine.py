@@ -13,7 +13,7 @@ from streamvis.pipeline import Pipeline
 from streamvis.publish.publisher import Publisher
 from streamvis.runtime.as_recorded import Decisions, read_decisions
 from streamvis.runtime.continued import open_continued
-from streamvis.runtime.engine import BeginLife, ShouldStop, Stopped
+from streamvis.runtime.engine import BeginLife, Hops, ShouldStop, Stopped
 from streamvis.runtime.feed import CameraFeed, plan_feed
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
@@ -26,18 +26,16 @@ _JOIN_S = 5.0
 class LocalEngine:
     """The runtime without Ray: quick to start, one process to debug."""
 
-    def __init__(
-        self, config: PipelineConfig, results_endpoint: str, begin_life: BeginLife
-    ) -> None:
+    def __init__(self, config: PipelineConfig, hops: Hops, begin_life: BeginLife) -> None:
         self._config = config
         self._begin_life = begin_life
         self._feeds: dict[str, CameraFeed] = {}
         self._failed: dict[str, CameraReport] = {}
         self._gone: list[CameraReport] = []
-        self._results_endpoint = results_endpoint
+        self._hops = hops
         self._publisher = Publisher(
             config.name,
-            results_endpoint,
+            hops.results,
             zmq.Context.instance(),
             is_lossless=config.clock == "replay",
         )
@@ -154,7 +152,7 @@ class LocalEngine:
             self._failed[camera] = CameraReport(camera, error.state, error=str(error))
             self._inbox.close(camera)
         else:
-            plan = plan_feed(config, self._results_endpoint, wanted)
+            plan = plan_feed(config, self._hops, wanted)
             self._feeds[camera] = CameraFeed(camera, source, self._inbox, plan, before)
 
     def _report(self, camera: str) -> CameraReport:

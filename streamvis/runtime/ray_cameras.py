@@ -13,7 +13,7 @@ import ray
 
 from streamvis.runtime.backoff import Backoff
 from streamvis.runtime.camera_loop import CameraLoop
-from streamvis.runtime.engine import BeginLife
+from streamvis.runtime.engine import BeginLife, Hops
 from streamvis.runtime.ray_calls import Calls, Outcome
 from streamvis.runtime.report import CameraReport, Process
 from streamvis.topology import PipelineConfig
@@ -54,7 +54,7 @@ class Cameras:
     def __init__(
         self,
         config: PipelineConfig,
-        results_endpoint: str,
+        hops: Hops,
         calls: Calls,
         begin_life: BeginLife,
         endpoint: Callable[[int], str],
@@ -64,7 +64,7 @@ class Cameras:
         is its worker's, and `on_gone(place, camera)` is called when no more comes of it."""
         self._config = config
         self._is_live = config.clock == "live"
-        self._results_endpoint = results_endpoint
+        self._hops = hops
         self._calls = calls
         self._begin_life = begin_life
         self._endpoint = endpoint
@@ -163,8 +163,7 @@ class Cameras:
         camera.actor = self._actor_class.remote(
             self._config,
             camera.name,
-            self._endpoint(camera.place),
-            self._results_endpoint,
+            self._hops,
             self._begin_life(camera.name),
         )
         opening = camera.actor.open.remote()
@@ -187,10 +186,8 @@ class Cameras:
 
     def _run(self, camera: _Camera) -> None:
         camera.is_running = True
-        call = camera.actor.run.remote(self._start_ns)
+        call = camera.actor.run.remote(self._start_ns, self._endpoint(camera.place))
         self._calls.start(call, partial(self._ended, camera, camera.actor))
-        # Its worker may have been replaced while it opened.
-        camera.actor.pin.remote(self._endpoint(camera.place))
 
     def _ended(self, camera: _Camera, actor: Any, outcome: Outcome) -> None:
         if camera.actor is not actor:
@@ -261,7 +258,7 @@ class Cameras:
                 self._lose(camera, f"its process did not answer for {_SILENT_S:g} s")
         elif now_s >= camera.report_due_s:
             camera.asked_s = now_s
-            call = camera.actor.report.remote()
+            call = camera.actor.report.remote(self._endpoint(camera.place))
             self._calls.start(call, partial(self._reported, camera, camera.actor))
 
     def _reported(self, camera: _Camera, actor: Any, outcome: Outcome) -> None:

@@ -7,14 +7,13 @@ the data goes from actor to actor over ZeroMQ.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from streamvis.errors import ControlError
-from streamvis.runtime.engine import BeginLife, ShouldStop, Stopped
+from streamvis.runtime.engine import BeginLife, Hops, ShouldStop, Stopped
 from streamvis.runtime.ray_calls import Calls
 from streamvis.runtime.ray_cameras import Cameras
 from streamvis.runtime.ray_cluster import Cluster
@@ -30,21 +29,15 @@ _POLL_S = 0.1
 class RayEngine:
     """Starts or joins a Ray cluster and runs the loops of this package as actors in it."""
 
-    def __init__(
-        self,
-        config: PipelineConfig,
-        results_endpoint: str,
-        folder: Path,
-        begin_life: BeginLife,
-    ) -> None:
+    def __init__(self, config: PipelineConfig, hops: Hops, begin_life: BeginLife) -> None:
         self._config = config
-        self._cluster = Cluster(folder)
+        self._cluster = Cluster(hops.folder)
         self._calls = Calls()
         self._is_stopping = False
-        self._workers = Workers(config, results_endpoint, folder, self._calls, self._pin)
+        self._workers = Workers(config, hops, self._calls, self._pin)
         self._cameras = Cameras(
             config,
-            results_endpoint,
+            hops,
             self._calls,
             begin_life,
             self._workers.endpoint,
@@ -55,9 +48,9 @@ class RayEngine:
         self._cluster.open()
         if should_stop():
             raise Stopped
-        options = _placement()
-        self._workers.open(options)
-        self._cameras.open(options)
+        here = _placement()
+        self._workers.open(here)
+        self._cameras.open(here)
         for name in self._config.sources:
             self._cameras.add(self._config, name)
         began_s = time.monotonic()
@@ -130,7 +123,8 @@ class RayEngine:
 
 
 def _placement() -> dict[str, Any]:
-    """The tile stream runs over sockets of this host, so its actors stay on it."""
+    """On this host: cameras may be files of it, and the tile stream is sockets of it, unless
+    the workers are spread over the cluster."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     # Threads beside `run`: control calls must get through while it runs.
     return {"num_cpus": 0, "max_concurrency": 4, "scheduling_strategy": here}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from streamvis.errors import RuntimeStartError, StreamvisError
 from streamvis.runtime.backoff import Backoff
+from streamvis.runtime.engine import Hops
 from streamvis.runtime.ray_actor import EncoderActor
 from streamvis.runtime.ray_calls import Calls, Outcome
 from streamvis.runtime.report import WorkerFacts
@@ -30,8 +32,8 @@ class _Worker:
     """One process, from its start to its end."""
 
     actor: Any
-    endpoint: str  # of its tile stream
     began_s: float
+    node: str | None = None  # of the cluster, when it may be any
     facts: WorkerFacts | None = None  # once it is open
     is_serving: bool = False
     asked_s: float | None = None  # when it was asked for its pulse and has not answered
@@ -57,16 +59,14 @@ class Workers:
     def __init__(
         self,
         config: PipelineConfig,
-        results_endpoint: str,
-        folder: Path,
+        hops: Hops,
         calls: Calls,
         on_serving: Callable[[int, str], None],
     ) -> None:
         """`on_serving(place, tiles endpoint)` is called when a replacement takes packets."""
         self.error: StreamvisError | None = None  # why the run cannot go on
         self._config = config
-        self._results_endpoint = results_endpoint
-        self._folder = folder
+        self._hops = hops
         self._calls = calls
         self._on_serving = on_serving
         self._places = [_Place(number) for number in range(config.runtime.workers)]
@@ -79,8 +79,7 @@ class Workers:
 
     def open(self, options: dict[str, Any]) -> None:
         """Start them; `options` say where Ray places their actors."""
-        gpus = _gpu_share(self._config)
-        self._actor_class = ray.remote(EncoderActor).options(num_gpus=gpus, **options)
+        self._options = {**options, "num_gpus": _gpu_share(self._config)}
         for place in self._places:
             self._fill(place)
 
@@ -148,18 +147,36 @@ class Workers:
         place.worker = self._spares.pop(0) if has_spare else self._new_worker()
         if has_spare:
             log.warning("worker %d: a warm spare takes over", place.number)
-        place.endpoint = place.worker.endpoint
         place.backoff.began(time.monotonic())
         if self._has_begun and place.worker.facts:
             self._serve(place)
 
     def _new_worker(self) -> _Worker:
         self._num_started += 1
-        endpoint = f"ipc://{self._folder}/tiles-{self._num_started}"
-        actor: Any = self._actor_class.remote(self._config, endpoint, self._results_endpoint)
-        worker = _Worker(actor, endpoint, time.monotonic())
+        endpoint = f"ipc://{self._hops.folder}/tiles-{self._num_started}"
+        if self._config.runtime.spread:
+            endpoint = "tcp://@:0"
+        node = self._emptiest_node() if self._config.runtime.spread else None
+        actor_class: Any = ray.remote(EncoderActor).options(**self._options_on(node))
+        actor = actor_class.remote(self._config, endpoint, self._hops)
+        worker = _Worker(actor, time.monotonic(), node)
         self._calls.start(actor.open.remote(), partial(self._opened, worker))
         return worker
+
+    def _options_on(self, node: str | None) -> dict[str, Any]:
+        if node is None:
+            return self._options
+        # Soft: a node that is gone by then must not keep it from starting.
+        there = NodeAffinitySchedulingStrategy(node, soft=True)
+        return {**self._options, "scheduling_strategy": there}
+
+    def _emptiest_node(self) -> str:
+        """Ray's own SPREAD puts actors that need no CPU all on one node."""
+        own = ray.get_runtime_context().get_node_id()
+        living = [*(place.worker for place in self._places), *self._spares]
+        taken = Counter(worker.node for worker in living if worker)
+        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        return min(nodes, key=lambda node: (taken[node], node != own, node))
 
     def _opened(self, worker: _Worker, outcome: Outcome) -> None:
         place = self._place_of(worker)
@@ -181,10 +198,12 @@ class Workers:
     def _serve(self, place: _Place) -> None:
         worker = place.worker
         assert worker is not None, "it is open"
+        assert worker.facts is not None, "it is open"
         worker.is_serving = True
+        place.endpoint = worker.facts.tiles_endpoint
         cameras = list(self._cameras(place.number))
         self._calls.start(worker.actor.run.remote(cameras), partial(self._ended, place, worker))
-        self._on_serving(place.number, worker.endpoint)
+        self._on_serving(place.number, place.endpoint)
 
     def _ended(self, place: _Place, worker: _Worker, outcome: Outcome) -> None:
         if place.worker is not worker:

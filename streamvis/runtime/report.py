@@ -58,6 +58,7 @@ class WorkerFacts:
 
     process: Process
     epoch: str  # of what it publishes
+    tiles_endpoint: str  # where cameras reach it
 
 
 def _space() -> str:

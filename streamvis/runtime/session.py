@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import zmq
 
+from streamvis.client.curve import RunKeys
 from streamvis.errors import RuntimeStartError, SourceError, StreamvisError
 from streamvis.publish.proxy import Proxy
 from streamvis.record.recorder import Recorder, RecordSummary
 from streamvis.runtime.control import Control
-from streamvis.runtime.engine import BeginLife, Engine, ShouldStop, Stopped
+from streamvis.runtime.engine import BeginLife, Engine, Hops, ShouldStop, Stopped
 from streamvis.runtime.film import Film
 from streamvis.runtime.ledger import CameraStatus
 from streamvis.runtime.quiet_threads import wait_quietly
@@ -89,6 +91,7 @@ class Session:
         self._roster = Roster(config)
         self.ledger = self._roster.ledger
         self.control = Control(config, self._roster)
+        self._run_keys = RunKeys.fresh() if config.runtime.spread else None
 
     def run(
         self,
@@ -107,7 +110,8 @@ class Session:
             proxy = stack.enter_context(self._proxy(folder))
             self._start_film(proxy.own_address)
             self._start_recorder(proxy.own_address)
-            engine = _make_engine(self._config, proxy.backend, folder, self.ledger.begin_life)
+            hops = Hops(proxy.backend, folder, self._run_keys)
+            engine = _make_engine(self._config, hops, self.ledger.begin_life)
             stack.callback(engine.close)
             stack.callback(self._note_cameras, engine)
             self.control.attach(engine)
@@ -160,8 +164,9 @@ class Session:
     def _proxy(self, folder: Path) -> Proxy:
         return Proxy(
             self._config.publish,
-            f"ipc://{folder}/results",
+            f"tcp://{_own_address()}:0" if self._run_keys else f"ipc://{folder}/results",
             zmq.Context.instance(),
+            run_keys=self._run_keys,
             heart=self._roster.heart,
             observers=self._roster.observers,
             is_lossless=self._config.clock == "replay",
@@ -226,21 +231,32 @@ def _check_alive(proxy: Proxy) -> None:
         raise RuntimeStartError("the proxy ended; see the log above, and report it")
 
 
+def _own_address() -> str:
+    """Under which the nodes of the cluster that RAY_ADDRESS names reach this host."""
+    host, _, port = os.environ.get("RAY_ADDRESS", "127.0.0.1:1").rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((host, int(port)))  # sends nothing
+        except (OSError, ValueError) as error:
+            raise RuntimeStartError(
+                f"RAY_ADDRESS is no HOST:PORT that can be reached from here ({error}); check it"
+            ) from None
+        return str(probe.getsockname()[0])
+
+
 def _say_nothing(phase: str, address: str) -> None:
     del phase, address
 
 
-def _make_engine(
-    config: PipelineConfig, results_endpoint: str, folder: Path, begin_life: BeginLife
-) -> Engine:
+def _make_engine(config: PipelineConfig, hops: Hops, begin_life: BeginLife) -> Engine:
     if config.runtime.kind == "local":
         wait_quietly()
         from streamvis.runtime.local_engine import LocalEngine  # torch
 
-        return LocalEngine(config, results_endpoint, begin_life)
+        return LocalEngine(config, hops, begin_life)
     from streamvis.runtime.ray_engine import RayEngine  # Ray
 
-    return RayEngine(config, results_endpoint, folder, begin_life)
+    return RayEngine(config, hops, begin_life)
 
 
 def _share_cores(config: PipelineConfig) -> PipelineConfig:

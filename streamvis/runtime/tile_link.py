@@ -68,7 +68,7 @@ class BackLink:
     def __init__(self, endpoint: str, keys: RunKeys | None = None) -> None:
         """Binds; raises AddressError if it cannot, or if others could reach it and there are no
         keys."""
-        context = zmq.Context.instance()
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         address = Address.parse(endpoint)
         check_hop(address, keys)
         self.num_bad = 0  # messages that were none of ours

@@ -13,6 +13,7 @@ from streamvis.back import PerceptionBack, build_back
 from streamvis.pipeline import publish
 from streamvis.publish.publisher import Publisher
 from streamvis.runtime.as_recorded import read_decisions
+from streamvis.runtime.engine import Hops
 from streamvis.runtime.report import Process, WorkerFacts
 from streamvis.runtime.rounds import Rounds
 from streamvis.runtime.tile_link import BackLink
@@ -27,11 +28,11 @@ _SILENT_NS = 1_000_000_000  # live: a camera that sent nothing for so long is no
 class WorkerLoop:
     """Serves the cameras that send to it; live ones come and go as they like."""
 
-    def __init__(self, config: PipelineConfig, tiles_endpoint: str, results_endpoint: str) -> None:
+    def __init__(self, config: PipelineConfig, tiles_endpoint: str, hops: Hops) -> None:
         self._config = config
         self._is_replay = config.clock == "replay"
         self._tiles_endpoint = tiles_endpoint
-        self._results_endpoint = results_endpoint
+        self._hops = hops
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()  # from other threads
         self._finishing = threading.Event()
         self._heard_ns: dict[str, int] = {}  # when each camera sent its newest packet
@@ -42,9 +43,10 @@ class WorkerLoop:
         config = self._config
         self._publisher = Publisher(
             config.name,
-            self._results_endpoint,
+            self._hops.results,
             zmq.Context.instance(),
             is_lossless=self._is_replay,
+            run_keys=self._hops.keys,
         )
         self._back: PerceptionBack = build_back(
             config.encoder,
@@ -54,8 +56,8 @@ class WorkerLoop:
             config.opt_in,
         )
         self._back.warm_up(-(-len(config.sources) // config.runtime.workers))
-        self._link = BackLink(self._tiles_endpoint)
-        return WorkerFacts(Process.this(), self._publisher.epoch)
+        self._link = BackLink(self._tiles_endpoint, self._hops.keys)
+        return WorkerFacts(Process.this(), self._publisher.epoch, self._link.endpoint)
 
     def run(self, cameras: Sequence[str]) -> None:
         """In a replay until the last of these cameras has ended; live until `finish`."""

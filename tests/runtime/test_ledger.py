@@ -66,6 +66,37 @@ def test_what_is_in_flight_at_the_end_was_lost_on_the_way(books):
     assert ledger(books).in_flight == 0
 
 
+def test_a_camera_that_is_cut_off_may_have_sent_what_its_report_takes_for_dropped(books):
+    books.update(CameraReport("front", "cut_off", SourceCounts(frames=9, lost_policy=7)))
+    books.see(seen(frames=9, published=3, policy=5, infer=1))
+    assert ledger(books).published == 1
+    assert sum(ledger(books).lost.values()) == 8
+
+
+def test_a_camera_that_begins_again_goes_on_with_its_books(books):
+    books.see(seen(frames=5, published=2, in_flight=1, policy=2))
+    books.see(seen(frames=6, published=3, in_flight=1, policy=2))
+    books.update(CameraReport("front", "live", SourceCounts(frames=8)))
+    before = books.begin_life("front")
+    assert (before.source_frames, before.published, before.in_flight) == (8, 2, 0)
+    assert before.lost == NOTHING_LOST | {"policy": 2, "infer": 3, "publish": 1}
+    assert ledger(books) == before
+    books.see(seen(frames=7, published=4, in_flight=1, policy=2))
+    after = ledger(books)
+    assert (after.source_frames, after.published) == (8, 3)
+    assert sum(after.lost.values()) == 5, "what was given up came after all"
+    books.see(seen(frames=9, published=4, in_flight=0, policy=2, infer=3))
+    assert (ledger(books).published, ledger(books).in_flight) == (4, 0)
+
+
+def test_a_removed_camera_keeps_its_books_and_says_nothing_more(books):
+    books.see(seen(frames=3, published=1, in_flight=2))
+    books.end_camera("front")
+    assert ledger(books).lost["infer"] == 2
+    assert books.status()[0].state == "removed"
+    assert list(books.tick(now_ns=10**9)) == []
+
+
 def test_the_stat_message_carries_the_same_ledger(books):
     books.see(seen(frames=3, published=1, in_flight=2))
     (stat,) = books.tick(now_ns=10**9)

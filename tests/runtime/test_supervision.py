@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
-from conftest import write_clip
 from running import actor_process, check_books, running
+from supervised import config
 
 from streamvis.runtime.backoff import Backoff
-from streamvis.topology import PipelineConfig
-
-
-def config(folder: Path, cameras: str = "ab", **runtime) -> PipelineConfig:
-    clip = write_clip(folder / "clip.mp4", num_frames=30)
-    return PipelineConfig.model_validate(
-        {
-            "version": 1,
-            "name": "test",
-            "runtime": {"kind": "ray", **runtime},
-            "sources": {name: {"uri": str(clip), "loop": True} for name in cameras},
-            "encoder": {"input_size": (128, 64), "threads": 1},
-            "tiling": {"policy": "threshold"},
-            "outputs": [{"publish": f"pub+bind:ipc://{folder}/out"}],
-        }
-    )
 
 
 def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccounted(tmp_path):
