@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+
+with suppress(ImportError):  # it and Mesa bring an LLVM each: loaded after Mesa it crashes
+    import triton  # noqa: F401
 
 from streamvis.errors import SourceError
 from streamvis.source.synth.render.gpu import context
