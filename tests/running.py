@@ -16,7 +16,7 @@ from streamvis.runtime.session import RunSummary, Session
 from streamvis.topology import PipelineConfig
 from streamvis.wire import AnyMessage, DetMessage, Heartbeat
 
-WAIT_S = 90.0
+WAIT_S = 150.0
 
 
 class Running:

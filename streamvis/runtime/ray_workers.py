@@ -175,7 +175,8 @@ class Workers:
         own = ray.get_runtime_context().get_node_id()
         living = [*(place.worker for place in self._places), *self._spares]
         taken = Counter(worker.node for worker in living if worker)
-        nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+        known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        nodes = [str(node["NodeID"]) for node in known if node["Alive"]]
         return min(nodes, key=lambda node: (taken[node], node != own, node))
 
     def _opened(self, worker: _Worker, outcome: Outcome) -> None:
