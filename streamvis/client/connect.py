@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import zmq
 
 from streamvis import wire
 from streamvis.address import Address
 from streamvis.client.curve import ClientKeys
 from streamvis.errors import AddressError
+from streamvis.wire import Request
 
 _RECEIVE_BUFFER_BYTES = 1 << 18  # what lies in the kernel is old news that no queue limit counts
 
@@ -29,6 +32,13 @@ def connect(
         socket.close()
         raise AddressError(f"{address} cannot be connected to: {error}.") from None
     return socket
+
+
+def tell(socket: zmq.Socket[bytes], request: Request) -> None:
+    """Never waits: libzmq drops a connection whose keys were refused, and would wait for another
+    one for ever. Whoever asked asks again when no answer comes."""
+    with suppress(zmq.Again):
+        socket.send_multipart(wire.encode_request(request), zmq.DONTWAIT)
 
 
 def subscribe(

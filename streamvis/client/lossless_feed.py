@@ -10,7 +10,7 @@ import zmq
 
 from streamvis import wire
 from streamvis.address import Address
-from streamvis.client.connect import connect, subscribe
+from streamvis.client.connect import connect, subscribe, tell
 from streamvis.client.curve import ClientKeys
 from streamvis.client.feed import Arrival, receive
 from streamvis.client.inbox import Inbox
@@ -89,7 +89,7 @@ class LosslessFeed:
     def end(self) -> None:
         self._is_over = True
         if self._service:
-            self._service.send_multipart(wire.encode_request(LeaveRequest(self._session)))
+            tell(self._service, LeaveRequest(self._session))
             self._service.close(linger=_LINGER_MS)
             self._service = None
 
@@ -129,7 +129,7 @@ class LosslessFeed:
             self._acked = self._done if after is None else after
             prefixes = tuple(self._inbox.topics)
             request = ReadRequest(self._session, prefixes, self._store, self._acked, _CREDIT)
-            self._service.send_multipart(wire.encode_request(request), zmq.DONTWAIT)
+            tell(self._service, request)
 
     def _keep_alive(self, now_s: float) -> None:
         if self._service and now_s - self._heard_s > _SILENCE_S:

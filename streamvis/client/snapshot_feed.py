@@ -8,7 +8,7 @@ import zmq
 
 from streamvis import wire
 from streamvis.address import Address
-from streamvis.client.connect import connect
+from streamvis.client.connect import connect, tell
 from streamvis.client.curve import ClientKeys
 from streamvis.client.feed import Arrival, LiveFeed, receive
 from streamvis.client.inbox import Inbox
@@ -90,8 +90,7 @@ class SnapshotFeed(LiveFeed):
         service = Address.parse(self._joining.service).seen_from(self._address)
         self._service = connect(zmq.DEALER, service, _QUEUE_LENGTH, self._keys)
         self._request += 1
-        request = SnapshotRequest(self._request, tuple(self._inbox.topics))
-        self._service.send_multipart(wire.encode_request(request))
+        tell(self._service, SnapshotRequest(self._request, tuple(self._inbox.topics)))
         self._joining.must_ask = False
         self._asked_s = now_s
 

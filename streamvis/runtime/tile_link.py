@@ -17,7 +17,7 @@ import zmq
 from streamvis import wire
 from streamvis.address import Address
 from streamvis.client.curve import RunKeys
-from streamvis.errors import WireError
+from streamvis.errors import AddressError, WireError
 from streamvis.publish.bind import bind, check_hop
 from streamvis.publish.gate import Gate
 from streamvis.types import Feedback, SourceCounts, TilePacket
@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 _LINGER_MS = 1000
 _COMPLAIN_S = 60.0
+_SEND_TIMEOUT_MS = 10_000  # only a link whose keys were refused takes nothing
 
 
 class FrontLink:
@@ -39,14 +40,21 @@ class FrontLink:
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.setsockopt(zmq.IDENTITY, camera.encode())
         self._socket.setsockopt(zmq.LINGER, _LINGER_MS)
+        self._socket.setsockopt(zmq.SNDTIMEO, _SEND_TIMEOUT_MS)
         self._socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_PART_BYTES)
         if keys:
             keys.of_client.secure(self._socket)
         self._socket.connect(endpoint)
 
     def send(self, packet: TilePacket) -> None:
-        """The packet's tiles are sent from where they lie: do not change them afterwards."""
-        self._socket.send_multipart(wire.encode_packet(packet), copy=False)
+        """The packet's tiles are sent from where they lie: do not change them afterwards. Raises
+        AddressError if the back will not have them."""
+        try:
+            self._socket.send_multipart(wire.encode_packet(packet), copy=False)
+        except zmq.Again:
+            raise AddressError(
+                f"camera {self._camera}: no worker takes its packets: it is gone, or of another run."
+            ) from None
 
     def receive(self, timeout_ms: int) -> Feedback | None:
         """The feedback to the packet sent last; None when none came in time."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import pytest
 import zmq
@@ -48,7 +49,9 @@ def test_another_runs_camera_is_not_let_in() -> None:
     for keys in (other, RunKeys(run.server, other.client), None):
         front = FrontLink(back.endpoint, "front", keys)
         front._socket.setsockopt(zmq.LINGER, 0)
-        front.send(make_packet())
+        front._socket.setsockopt(zmq.SNDTIMEO, SHORT_MS)
+        with suppress(AddressError):  # the refusal may be quicker
+            front.send(make_packet())
         assert back.receive(SHORT_MS) is None
         front.close()
     assert back.num_bad == 0
