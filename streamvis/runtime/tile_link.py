@@ -53,7 +53,7 @@ class FrontLink:
             self._socket.send_multipart(wire.encode_packet(packet), copy=False)
         except zmq.Again:
             raise AddressError(
-                f"camera {self._camera}: no worker takes its packets: it is gone, or of another run."
+                f"camera {self._camera}: its worker takes no packets: gone, or of another run."
             ) from None
 
     def receive(self, timeout_ms: int) -> Feedback | None:
