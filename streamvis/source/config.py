@@ -60,7 +60,7 @@ class LiveConfig(ConfigModel):
         default=250_000_000, gt=0, description="Before the first new attempt; doubles each time"
     )
     retry_at_most: DurationNs = Field(
-        default=1_500_000_000, gt=0, description="Longest wait between two attempts"
+        default=1_000_000_000, gt=0, description="Longest wait between two attempts"
     )
     options: dict[str, str] = Field(
         default_factory=dict, description="FFmpeg's own, such as video_size: 1280x720"

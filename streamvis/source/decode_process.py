@@ -7,6 +7,7 @@ It does one connection after the other, as it is told. No torch, and no decision
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -52,6 +53,7 @@ def _carry_out(order: Order, end: DecoderEnd, size: tuple[int, int]) -> Over:
     finally:
         if packets is not None:
             packets.close()
+        gc.collect()  # FFmpeg's contexts are large, and Python knows nothing of their size
     num_packets = packets.num_packets if packets else 0
     return Over(state, error, num_packets, source.lost_decode if source else 0)
 
