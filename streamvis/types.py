@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -162,6 +163,15 @@ class AccessUnit:
     is_discard: bool = False  # decode it, do not show it: the container cuts it away
 
 
+class TileState(IntEnum):
+    """How one tile of a frame was served."""
+
+    REUSED = 0
+    ENCODED = 1
+    MOVED = 2
+    STALE = 3  # moved or not, it should have travelled and did not
+
+
 @dataclass(frozen=True)
 class TilePlan:
     """Which tiles of a frame travel, and why."""
@@ -191,6 +201,15 @@ class TilePlan:
     @property
     def num_tiles(self) -> int:
         return self.rows * self.cols
+
+    def states(self) -> NDArray[np.uint8]:
+        """[rows, cols] of TileState."""
+        states = np.full(self.num_tiles, TileState.REUSED, np.uint8)
+        if len(self.motion):
+            states[self.motion.any(axis=1)] = TileState.MOVED
+        states[~(self.score < 1)] = TileState.STALE  # also where it is not a number
+        states[self.index] = TileState.ENCODED
+        return states.reshape(self.rows, self.cols)
 
 
 @dataclass(frozen=True)
