@@ -23,6 +23,7 @@ from streamvis.eval.detection import (
 from streamvis.eval.labels import DriveLabels
 from streamvis.eval.probe import bend_labels
 from streamvis.eval.result import (
+    Against,
     ConfigResult,
     Cost,
     DetectionScore,
@@ -116,6 +117,7 @@ def _config_result(
         embedding=_embedding(record, records),
         cost=_cost(record),
         notes=_run_notes(record),
+        against=_against(record, records),
     )
 
 
@@ -159,6 +161,32 @@ def _embedding(record: RunRecord, records: Sequence[RunRecord]) -> EmbeddingScor
     cosine = np.sum(ours * reference.log.embedding, axis=1)  # both have norm 1
     p1, median = np.percentile(cosine, (1, 50))
     return EmbeddingScore(reference.run.name, float(cosine.min()), float(p1), float(median))
+
+
+def _against(record: RunRecord, records: Sequence[RunRecord]) -> Against | None:
+    """Beside the first config, under the same probe."""
+    first = next(r for r in records if r.run.probe == record.run.probe)
+    if record is first:
+        return None
+    is_same = record.facts.model == first.facts.model and record.log.embedding.shape[1] > 0
+    cosine = np.sum(record.log.embedding * first.log.embedding, axis=1) if is_same else None
+    p1, median = (None, None) if cosine is None else np.percentile(cosine, (1, 50)).tolist()
+    return Against(
+        run=first.run.name,
+        cosine_p1=p1,
+        cosine_median=median,
+        speedup=_ratio(_service_ns(first), _service_ns(record)),
+        flop_speedup=_ratio(first.facts.gflops_per_frame, record.facts.gflops_per_frame),
+    )
+
+
+def _service_ns(record: RunRecord) -> float:
+    """What encoder and detector took for all frames."""
+    return float(record.log.encode_ns.sum() + record.log.detect_ns.sum())
+
+
+def _ratio(first: float, own: float) -> float | None:
+    return first / own if own else None
 
 
 def _cost(record: RunRecord) -> Cost:

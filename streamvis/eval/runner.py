@@ -26,8 +26,6 @@ from streamvis.eval.stepper import Models, Stepper, run_turn
 from streamvis.types import ModelId
 
 TURN_ROUNDS = 20
-_COUNTED_ROUNDS = 6  # of the first turn, for the operations
-
 _Size = tuple[int, int]  # (width, height) px
 OnProgress = Callable[[int, int | None], None]  # frames done, and how many there are if known
 
@@ -83,7 +81,7 @@ class Contender:
     def load(self, cache: dict[EvalConfig, Models]) -> None:
         """Raises WeightsError or ConfigError."""
         config, batch = self.run.config, len(self._cameras)
-        same = EvalConfig(name="models", encoder=config.encoder, detector=config.detector)
+        same = config.models()
         if same not in cache:
             cache[same] = Models.load(same, batch)
         self._stepper = Stepper(config, self._cameras, cache[same])
@@ -93,7 +91,7 @@ class Contender:
         """Run the next turn and save it. Raises OutputError."""
         assert self._stepper is not None, "load() comes before step()"
         if self._facts is None:
-            self._facts = self._measure(self._stepper, rounds[:_COUNTED_ROUNDS])
+            self._facts = self._measure(self._stepper, rounds)
             self._store.save_facts(self._facts.model_dump_json())
         log = run_turn(self._stepper, rounds)
         shard = Shard(log, is_last, self._is_resuming, session)
