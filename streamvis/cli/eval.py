@@ -93,7 +93,7 @@ def eval_drive(
             write_file(json_path, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
             print(f"json:   {json_path}")
         if report:
-            write_report(result, evaluation.pictures(), report)
+            write_report(result, evaluation.pictures(), report, evaluation.tile_use())
             print(f"report: {report}")
     except KeyboardInterrupt:
         print("stopped; run the same command to go on")

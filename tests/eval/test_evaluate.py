@@ -105,7 +105,7 @@ def test_pictures_show_the_worst_frames_as_the_run_saw_them(evaluation: Evaluati
     assert set(names) == {"tiny", "peer", "tiny+fisheye", "peer+fisheye"}
     for picture in pictures:
         assert picture.image.shape[1] / picture.image.shape[0] == pytest.approx(16 / 9, rel=0.04)
-        assert picture.encoded is not None
+        assert picture.tiles is not None
         assert np.all(picture.detections.score >= 0.3)
         assert picture.source_size == (320, 180)
     of_lens = next(p for p in pictures if p.config == "tiny+fisheye")
