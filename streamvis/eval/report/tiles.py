@@ -99,8 +99,9 @@ def _write_percent(picture: Picture, x: int, y: int, side: int, often: float) ->
     mask = text_mask(f"{100 * often:.0f}", size)
     if side < _MIN_TEXT_PX or height < mask.shape[0]:
         return
-    at = x + (side - mask.shape[1]) // 2, y + (height - mask.shape[0]) // 2
-    draw_text(picture, f"{100 * often:.0f}", *at, size, _NEVER if often > 0.55 else _PAPER)
+    left, top = x + (side - mask.shape[1]) // 2, y + (height - mask.shape[0]) // 2
+    for shift, colour in ((1, _NEVER), (0, _PAPER)):  # a shadow, for bright ground
+        draw_text(picture, f"{100 * often:.0f}", left + shift, top + shift, size, colour)
 
 
 def _colour(levels: NDArray[np.float64]) -> Colour:
