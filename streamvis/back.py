@@ -276,5 +276,6 @@ def _ledger(packet: TilePacket, state: _CameraState) -> Ledger:
         "infer": state.lost_infer,
         "publish": 0,
     }
-    in_flight = counts.frames - sum(lost.values()) - state.published
-    return Ledger(counts.frames, state.published, in_flight, lost)
+    known = sum(lost.values()) + state.published
+    frames = max(counts.frames, known)  # a packet that comes late knows less of the source
+    return Ledger(frames, state.published, frames - known, lost)
