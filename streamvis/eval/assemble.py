@@ -64,7 +64,7 @@ def assemble(
             {name: by_group[group] for name, by_group in matches.items()},
             draws=DRAWS,
             seed=SEED,
-            block_frames=_block_frames(records[0]),
+            block_frames=block_frames(records[0]),
         )
         for group in groups_of(scored)
     }
@@ -117,7 +117,7 @@ def _config_result(
         embedding=_embedding(record, records),
         cost=_cost(record),
         notes=_run_notes(record),
-        against=_against(record, records),
+        against=compare_costs(record, records),
     )
 
 
@@ -163,7 +163,7 @@ def _embedding(record: RunRecord, records: Sequence[RunRecord]) -> EmbeddingScor
     return EmbeddingScore(reference.run.name, float(cosine.min()), float(p1), float(median))
 
 
-def _against(record: RunRecord, records: Sequence[RunRecord]) -> Against | None:
+def compare_costs(record: RunRecord, records: Sequence[RunRecord]) -> Against | None:
     """Beside the first config, under the same probe."""
     first = next(r for r in records if r.run.probe == record.run.probe)
     if record is first:
@@ -275,7 +275,7 @@ def _run_notes(record: RunRecord) -> list[str]:
     return notes
 
 
-def _block_frames(record: RunRecord) -> int:
+def block_frames(record: RunRecord) -> int:
     """How many rounds make 5 s."""
     gaps_ns = np.diff(record.log.round_media_ns)
     return max(1, round(_BLOCK_S * 1e9 / float(np.median(gaps_ns)))) if len(gaps_ns) else 1
