@@ -19,6 +19,7 @@ from streamvis.cli import (
     synth,
     tap,
     train,
+    tune,
     validate,
 )
 
@@ -47,6 +48,7 @@ app.command()(schema.schema)
 app.command()(synth.synth)
 app.command()(train.train)
 app.command(name="eval")(eval.eval_drive)
+app.command()(tune.tune)
 app.command()(doctor.doctor)
 
 

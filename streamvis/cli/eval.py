@@ -69,7 +69,7 @@ def eval_drive(
     if not (math.isfinite(speed_factor) and speed_factor > 0):
         raise typer.BadParameter("--speed-factor must be above 0, and finite")
     configs = read_configs(config or [])
-    _check_installed(configs)
+    check_installed(configs)
     wait_quietly()
     from streamvis.eval.evaluate import Evaluation, Options  # torch takes seconds to import
     from streamvis.eval.report.page import write_report
@@ -85,7 +85,7 @@ def eval_drive(
     for name, num_frames in evaluation.resumed.items():
         print(f"{name}: {num_frames} frames were there already", flush=True)
     try:
-        with _Show() as show:
+        with Show() as show:
             evaluation.run(show.frames)
             result = evaluation.score(show.stage)
         _print(result)
@@ -100,7 +100,7 @@ def eval_drive(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _check_installed(configs: Sequence[EvalConfig]) -> None:
+def check_installed(configs: Sequence[EvalConfig]) -> None:
     needed = [*_PACKAGES, *(["onnxruntime"] if any(c.detector.onnx for c in configs) else [])]
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
@@ -116,7 +116,7 @@ def _check_probes(names: list[str]) -> None:
             raise typer.BadParameter(f"no probe {name!r}; there are {', '.join(PROBE_NAMES)}")
 
 
-class _Show:
+class Show:
     """A bar with the time left on a terminal; elsewhere a line now and then."""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class _Show:
         self._began_frames = 0
         self._line_s = 0.0
 
-    def __enter__(self) -> _Show:
+    def __enter__(self) -> Show:
         if self._console.is_terminal:
             self._bar.start()
         return self
