@@ -10,6 +10,7 @@ from streamvis import __version__
 from streamvis.cli import (
     doctor,
     eval,
+    film,
     rec,
     record,
     regress,
@@ -49,6 +50,7 @@ app.command()(synth.synth)
 app.command()(train.train)
 app.command(name="eval")(eval.eval_drive)
 app.command()(tune.tune)
+app.command()(film.film)
 app.command()(doctor.doctor)
 
 

@@ -16,10 +16,10 @@ from streamvis.config.load import check_config
 from streamvis.encode.config import NONE
 from streamvis.errors import ConfigError, SourceError
 from streamvis.eval.agreement import sure_boxes
-from streamvis.eval.assemble import OnStage, block_frames, compare_costs, machine_facts
+from streamvis.eval.assemble import OnStage, block_frames, compare_costs
 from streamvis.eval.bootstrap import intervals
 from streamvis.eval.config import EvalConfig
-from streamvis.eval.contenders import list_runs
+from streamvis.eval.contenders import list_runs, machine_facts
 from streamvis.eval.detection import groups_of, match_detections, score_matches
 from streamvis.eval.evaluate import choose_footage
 from streamvis.eval.labels import DriveLabels
@@ -235,7 +235,7 @@ class Sweep:
             encoded=shares[TileState.ENCODED],
             moved=shares[TileState.MOVED],
             stale=shares[TileState.STALE],
-            gflops=record.facts.gflops_per_frame,
+            gflops=record.gflops_per_frame,
             ms=float(np.mean(log.encode_ns + log.detect_ns)) / 1e6,
             against=compare_costs(record, self._records),
             scores=scores,

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
-from streamvis.render.draw import draw_caption, draw_detections
+from streamvis.render.draw import draw_caption
+from streamvis.render.frame_view import view_frame
 from streamvis.render.jpeg import decode_jpeg, write_png
 from streamvis.render.mosaic import Mosaic
 from streamvis.render.output_file import PendingFile
-from streamvis.render.picture import Picture, fit_size, resize
-from streamvis.render.tile_map import draw_tiles, tiles_text
+from streamvis.render.picture import Picture
+from streamvis.render.tile_map import tiles_text
 from streamvis.render.timeline import Timeline
 from streamvis.render.video_writer import VideoWriter
 from streamvis.types import CLASSES, Detections, LetterBox, TilePlan
@@ -151,12 +150,10 @@ class MosaicVideo:
         """The shot's picture at the size of its cell, with everything painted on it."""
         canvas = decode_jpeg(shot.jpeg)
         letterbox = LetterBox(*shot.result.source_size, canvas.shape[1], canvas.shape[0])
-        width, height = letterbox.content_size
-        picture = resize(canvas[:height, :width], fit_size((width, height), self._mosaic.cell_size))
-        if shot.plan is not None:
-            tile_px = shot.plan.tile_px * picture.shape[1] / width
-            draw_tiles(picture, shot.plan.states(), tile_px)
-        draw_detections(picture, _to_picture(shot, picture), self._classes)
+        picture = view_frame(
+            *(canvas, letterbox, shot.result.detections, self._classes, self._mosaic.cell_size),
+            plan=shot.plan,
+        )
         draw_caption(picture, shot.camera, _details(shot))
         return picture
 
@@ -188,13 +185,6 @@ def _remember(waiting: dict[int, Part], frame_index: int, part: Part) -> None:
     waiting[frame_index] = part
     if len(waiting) > _MAX_UNPAIRED:
         del waiting[next(iter(waiting))]  # the one that waits longest
-
-
-def _to_picture(shot: _Shot, picture: Picture) -> Detections:
-    """The shot's boxes in pixels of the picture."""
-    (height, width, _), (source_width, source_height) = picture.shape, shot.result.source_size
-    scale = np.array([width / source_width, height / source_height] * 2, np.float32)
-    return shot.result.detections.with_boxes(shot.result.detections.xyxy * scale)
 
 
 def _details(shot: _Shot) -> str:

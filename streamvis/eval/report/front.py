@@ -37,12 +37,14 @@ def draw_front(tuning: Tuning) -> tuple[bytes, bytes]:
 def _panel(axes: Axes, tuning: Tuning, cost: Callable[[Tried], float], what: str) -> None:
     front, chosen = tuning.front, tuning.recommended
     others = [one for one in tuning.tried if one not in front and one is not chosen]
-    look = {"linestyle": "none", "markeredgecolor": CARD}
-    _scatter(axes, others, cost, marker="o", color=_OTHER, label="beaten by another", **look)
-    _scatter(axes, front, cost, marker="o", color=_FRONT, label="Pareto front", **look)
-    _scatter(
-        axes, [chosen], cost, marker="*", color=_CHOSEN, markersize=15, label="recommended", **look
-    )
+    for points, marker, size, colour, label in (
+        (others, "o", 7.5, _OTHER, "beaten by another"),
+        (front, "o", 7.5, _FRONT, "Pareto front"),
+        ([chosen], "*", 15, _CHOSEN, "recommended"),
+    ):
+        x, y = [cost(one) for one in points], [one.loss_points for one in points]
+        dots = axes.plot(x, y, marker, color=colour, markersize=size, label=label, zorder=3)
+        dots[0].set_markeredgecolor(CARD)
     axes.axhline(
         tuning.loss_limit, color=_CHOSEN, linewidth=1, linestyle=(0, (4, 3)), label="most allowed"
     )
@@ -51,13 +53,6 @@ def _panel(axes: Axes, tuning: Tuning, cost: Callable[[Tried], float], what: str
     axes.margins(y=0.15)
     axes.set_xlabel(f"{what}, share of dense  (left is cheaper)")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * x:.0f} %"))
-
-
-def _scatter(
-    axes: Axes, points: list[Tried], cost: Callable[[Tried], float], **look: object
-) -> None:
-    size = {"markersize": 7.5, "zorder": 3, **look}
-    axes.plot([cost(one) for one in points], [one.loss_points for one in points], **size)
 
 
 def _name_points(axes: Axes, points: list[Tried], cost: Callable[[Tried], float]) -> None:

@@ -82,8 +82,8 @@ def share_plot(name: str, runs: Sequence[tuple[Mark, TileUse]], camera: str) -> 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for mark, use in runs:
-            look = {"color": mark.colour, "linestyle": mark.line_style, "linewidth": 1.3}
-            axes.plot(use.media_s, use.share, **look)
+            line = axes.plot(use.media_s, use.share, color=mark.colour, linestyle=mark.line_style)
+            line[0].set_linewidth(1.3)
         axes.set(ylim=(0, 1.04), xlabel="media time, s", ylabel="tiles encoded")
         axes.set_title(camera, loc="left", fontsize=10)
         axes.margins(x=0)
