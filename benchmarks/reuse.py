@@ -5,8 +5,7 @@
 A drive's cameras are one batch. Times are wall clock, of encoder and head, by `streamvis eval`'s
 own clock; so is accuracy: where a drive has labels they are the measure, else the dense run's own
 sure boxes are, and "AP50" says how well reuse agrees with dense. Differences are paired, with their
-95 % interval. Operations are counted on the very frames that are timed. Prints a table, and one
-line of JSON last.
+95 % interval. Prints a table, and one line of JSON last.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ import numpy as np
 import torch
 from document import table, write_block
 from figures import hardware
-from torch.utils.flop_counter import FlopCounterMode
 
 from streamvis.encode.config import EncoderConfig
 from streamvis.eval.bootstrap import intervals
 from streamvis.eval.config import EvalConfig
 from streamvis.eval.detection import groups_of, match_detections, score_matches
 from streamvis.eval.labels import DriveLabels, FrameLabels, read_labels
+from streamvis.eval.operations import Operations, count_operations
 from streamvis.eval.result import Found
 from streamvis.eval.rounds import Footage, Round, RoundReader, TimedFrame
 from streamvis.eval.runner import TURN_ROUNDS
@@ -110,26 +109,27 @@ def list_clips(path: Path, args: argparse.Namespace) -> list[Clip]:
 
 @dataclass
 class Contender:
-    """One gate setting: stepped twice, once timed and once counted."""
+    """One gate setting."""
 
     config: EvalConfig
-    timed: Stepper
-    counted: Stepper
+    stepper: Stepper
+    operations: Operations | None = None
     logs: list[RunLog] = field(default_factory=list)
-    flops: int = 0
 
     def step(self, rounds: Sequence[Round]) -> None:
-        self.logs.append(run_turn(self.timed, rounds))
-
-    def count(self, rounds: Sequence[Round]) -> None:
-        with FlopCounterMode(display=False) as counter:
-            for r in rounds:
-                self.counted.step([timed.frame for timed in r.frames])
-        self.flops += counter.get_total_flops()
+        if self.operations is None:
+            self.operations = count_operations(self.stepper, rounds)
+        self.logs.append(run_turn(self.stepper, rounds))
 
     @property
     def log(self) -> RunLog:
         return RunLog.concat(self.logs)
+
+    @property
+    def gflops(self) -> float:
+        """A frame."""
+        assert self.operations is not None, "it was stepped"
+        return self.operations.per_frame(self.log.tiles)
 
 
 def run(clip: Clip, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
@@ -140,8 +140,6 @@ def run(clip: Clip, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
         # Whoever goes second finds the machine as the first one left it: so they change.
         for one in contenders if turn_number % 2 == 0 else reversed(contenders):
             one.step(turn)
-        for one in contenders:
-            one.count(turn)
         turn_number += 1
     return summarise(clip, contenders)
 
@@ -154,10 +152,7 @@ def build(clip: Clip, args: argparse.Namespace) -> list[Contender]:
     dense = EvalConfig(name="dense", encoder=encoder)
     models = Models.load(dense, len(clip.cameras))
     configs = [dense, *(reuse(dense, args, t) for t in args.threshold)]
-    return [
-        Contender(config, *(Stepper(config, clip.cameras, models) for _ in range(2)))
-        for config in configs
-    ]
+    return [Contender(config, Stepper(config, clip.cameras, models)) for config in configs]
 
 
 def reuse(dense: EvalConfig, args: argparse.Namespace, threshold: float) -> EvalConfig:
@@ -177,29 +172,30 @@ def summarise(clip: Clip, contenders: Sequence[Contender]) -> dict[str, dict[str
     rows = {}
     for one, log in zip(contenders, logs, strict=True):
         name = f"{clip.name}, {one.config.name}"
-        rows[name] = cost(log, one.flops) | {"accuracy": accuracy[one.config.name]}
+        rows[name] = cost(log, one.gflops) | {"accuracy": accuracy[one.config.name]}
         if one is not contenders[0]:
-            rows[name] |= against(log, one.flops, dense, contenders[0].flops)
+            flop_speedup = contenders[0].gflops / one.gflops
+            rows[name] |= against(log, dense, flop_speedup)
             rows[name]["measure"] = "labels" if labels else "dense"
     return rows
 
 
-def cost(log: RunLog, flops: int) -> dict[str, Any]:
+def cost(log: RunLog, gflops: float) -> dict[str, Any]:
     """Of encoder and head, a frame's mean share of its round."""
     num_frames = len(log.camera)
     return {
         "frames": num_frames,
         "ms": round(service_ns(log) / num_frames / 1e6, 3),
-        "gflop": round(flops / num_frames / 1e9, 3),
+        "gflop": round(gflops, 3),
         "encoded": round(float(log.encoded.mean()), 4),
         "moved": round(float((log.tiles == TileState.MOVED).mean()), 4),
         "stale": round(float((log.tiles == TileState.STALE).mean()), 4),
     }
 
 
-def against(log: RunLog, flops: int, dense: RunLog, dense_flops: int) -> dict[str, Any]:
+def against(log: RunLog, dense: RunLog, flop_speedup: float) -> dict[str, Any]:
     assert log.keys == dense.keys
-    speedup, flop_speedup = service_ns(dense) / service_ns(log), dense_flops / max(flops, 1)
+    speedup = service_ns(dense) / service_ns(log)
     cosine = np.sum(log.embedding * dense.embedding, axis=1)
     p1, median = np.percentile(cosine, (1, 50))
     return {

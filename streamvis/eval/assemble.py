@@ -176,7 +176,7 @@ def compare_costs(record: RunRecord, records: Sequence[RunRecord]) -> Against | 
         cosine_p1=p1,
         cosine_median=median,
         speedup=_ratio(_service_ns(first), _service_ns(record)),
-        flop_speedup=_ratio(first.facts.gflops_per_frame, record.facts.gflops_per_frame),
+        flop_speedup=_ratio(first.gflops_per_frame, record.gflops_per_frame),
     )
 
 
@@ -194,7 +194,7 @@ def _cost(record: RunRecord) -> Cost:
     return Cost(
         tiles_total=log.encoded.size,
         tiles_encoded=int(log.encoded.sum()),
-        gflops_per_frame=facts.gflops_per_frame,
+        gflops_per_frame=record.gflops_per_frame,
         encode_ms=(log.encode_ns / 1e6).astype(np.float32),
         detect_ms=(log.detect_ns / 1e6).astype(np.float32),
         latency_ms=(log.latency_ns / 1e6).astype(np.float32),

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from streamvis.eval.config import EvalConfig
 from streamvis.eval.contenders import Run, digest
-from streamvis.eval.operations import count_gflops
+from streamvis.eval.operations import Operations, count_operations
 from streamvis.eval.probe import disturb
 from streamvis.eval.rounds import Footage, Round, RoundReader
 from streamvis.eval.shards import RunLog, Shard, ShardStore
@@ -34,7 +34,7 @@ class RunFacts(BaseModel):
     """What is measured once a run."""
 
     model: ModelId
-    gflops_per_frame: float
+    operations: Operations  # counted in the first turn
     memory_mb: float | None
     load_average: float  # of the minute before it began: what else the machine did
 
@@ -48,6 +48,11 @@ class RunRecord:
     facts: RunFacts
     resumed_rounds: tuple[int, ...]  # where a new process went on, after a kill
     sessions: frozenset[str]  # the calls of run_all() that ran a part of it
+
+    @property
+    def gflops_per_frame(self) -> float:
+        """Mean of all of its frames."""
+        return self.facts.operations.per_frame(self.log.tiles)
 
 
 class Contender:
@@ -110,10 +115,9 @@ class Contender:
         return RunRecord(self.run, RunLog.concat(logs), self._facts, resumed, sessions)
 
     def _measure(self, stepper: Stepper, rounds: Sequence[Round]) -> RunFacts:
-        gflops = count_gflops(stepper, rounds)
         return RunFacts(
             model=stepper.model,
-            gflops_per_frame=gflops,
+            operations=count_operations(stepper, rounds),
             memory_mb=self._memory_mb,
             load_average=self._load_average,
         )

@@ -103,7 +103,7 @@ def test_a_detector_without_an_encoder(footage: Footage, tmp_path: Path) -> None
     ours, peer = run_configs(footage, tmp_path, tiny_config(), config)
     assert peer.log.embedding.shape == (100, 0)
     assert peer.facts.model.name == "onnx/tiny"
-    assert peer.facts.gflops_per_frame == pytest.approx(2 * 4 * 32 * 32 * 27 / 1e9)
+    assert peer.gflops_per_frame == pytest.approx(2 * 4 * 32 * 32 * 27 / 1e9)
     assert ours.log.keys == peer.log.keys
     assert set(peer.log.class_id.tolist()) == {2}
 
