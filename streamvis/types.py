@@ -28,6 +28,8 @@ CLASSES = (
 )
 
 LETTERBOX_FILL = 114  # grey level around the picture, the convention of YOLO-family detectors
+MOTION_BLOCK_PX = 16  # of a codec's motion field, encoder px
+QUARTERS = 4  # motion is given in quarters of a px
 
 CaptureSource = Literal["rtcp", "container", "device", "arrival", "none"]
 PacketKind = Literal["I", "P"]
@@ -114,9 +116,16 @@ class Frame:
     num_skipped: int = 0  # frames before this one that nobody wanted: before a source's `start`
     is_discont: bool = False  # time or size jumped since the frame before
     is_corrupt: bool = False  # decoded with errors: never a reuse reference
+    # int16 [H/16, W/16, 2] (x, y) in 1/4 encoder px: where each block was in the frame before, as
+    # the codec says; None where it does not, or was not asked
+    motion: NDArray[np.int16] | None = None
 
     def __post_init__(self) -> None:
-        _check("image", self.image, np.uint8, (self.letterbox.height, self.letterbox.width, 3))
+        height, width = self.letterbox.height, self.letterbox.width
+        _check("image", self.image, np.uint8, (height, width, 3))
+        if self.motion is not None:
+            blocks = (height // MOTION_BLOCK_PX, width // MOTION_BLOCK_PX, 2)
+            _check("motion", self.motion, np.int16, blocks)
 
 
 @dataclass(frozen=True)
@@ -181,7 +190,9 @@ class TilePlan:
     tile_px: int
     kind: PacketKind
     index: NDArray[np.int32]  # [K] row-major tile numbers, ascending, unique
-    motion: NDArray[np.int16]  # [M, 2] (x, y) in 1/4 encoder px; M = rows * cols, or 0 if none
+    # [M, 2] (x, y) in 1/4 encoder px: where in the canvas a moved tile's content lies, 0 for the
+    # other tiles; M = rows * cols, or 0 if none moved
+    motion: NDArray[np.int16]
     score: NDArray[np.float32]  # [M] from 1 on a tile must travel: change / threshold, or overdue
     age: NDArray[np.int32]  # [M] frames since each tile was encoded, if it does not travel now
 

@@ -40,7 +40,12 @@ class CameraLoop:
         if config.as_recorded:
             recorded = read_decisions(config, [self._camera]).plans[self._camera]
         self._front = build_front(config.encoder, config.tiling, recorded)
-        source = open_source(self._camera, config.sources[self._camera], config.encoder.input_size)
+        source = open_source(
+            self._camera,
+            config.sources[self._camera],
+            config.encoder.input_size,
+            config.tiling.wants_codec_motion,
+        )
         plan = plan_feed(config, self._results_endpoint, recorded)
         self._feed = CameraFeed(self._camera, source, self._inbox, plan)
 

@@ -87,7 +87,8 @@ class LocalEngine:
     def _open_camera(self, camera: str, wanted: Container[int] | None) -> None:
         config = self._config
         try:
-            source = open_source(camera, config.sources[camera], config.encoder.input_size)
+            size, with_motion = config.encoder.input_size, config.tiling.wants_codec_motion
+            source = open_source(camera, config.sources[camera], size, with_motion)
         except SourceError as error:
             self._failed[camera] = CameraReport(camera, error.state, error=str(error))
             self._inbox.close(camera)
