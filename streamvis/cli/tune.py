@@ -21,6 +21,7 @@ from streamvis.runtime.quiet_threads import wait_quietly
 from streamvis.topology import PipelineConfig
 
 if TYPE_CHECKING:
+    from streamvis.eval.result import DetectionScore
     from streamvis.eval.tune import Tried, Tuning
 
 _PIPE_WIDTH = 140
@@ -46,7 +47,7 @@ def tune(
         float | None,
         typer.Option(
             metavar="POINTS",
-            help="AP50 that may be lost. [default: 0.5 against labels, 2 against the dense run]",
+            help="AP50 that may be lost. [default: 0.5 against labels, 1 against the dense run]",
         ),
     ] = None,
     min_cosine: Annotated[
@@ -164,11 +165,11 @@ def _table(tuning: Tuning) -> Table:
     front, chosen = tuning.front, tuning.recommended
     for one in sorted(tuning.tried, key=lambda one: -one.gflops):
         note = "recommended" if one is chosen else "front" if one in front else ""
-        table.add_row(*_cells(one, groups), note)
+        table.add_row(*_cells(one, tuning.tried[0], groups), note)
     return table
 
 
-def _cells(one: Tried, groups: Sequence[str]) -> list[str]:
+def _cells(one: Tried, dense: Tried, groups: Sequence[str]) -> list[str]:
     against = one.against
     return [
         one.label,
@@ -178,7 +179,7 @@ def _cells(one: Tried, groups: Sequence[str]) -> list[str]:
         "1" if against is None else _times(against.speedup),
         "-" if against is None or against.cosine_p1 is None else f"{against.cosine_p1:.4f}",
         f"{one.loss_points:.2f}",
-        *(_score(one, group) for group in groups),
+        *(_score(one.scores[group], dense.scores[group]) for group in groups),
     ]
 
 
@@ -186,13 +187,11 @@ def _times(ratio: float | None) -> str:
     return "-" if ratio is None else f"/ {ratio:.2f}"
 
 
-def _score(one: Tried, group: str) -> str:
+def _score(own: DetectionScore, dense: DetectionScore) -> str:
     """In points: the dense run's AP50; of the others the difference to it, with its interval."""
-    score = one.scores[group]
-    difference = score.differences.get("AP50")
-    if one.against is None or difference is None:
-        return f"{100 * score.AP50:.1f}"
-    text, interval = f"{100 * difference.value:+.2f}", difference.interval
-    if interval is None:
-        return text
-    return f"{text} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+    if own is dense:
+        return f"{100 * own.AP50:.1f}"
+    difference = own.differences.get("AP50")
+    interval = difference.interval if difference else None
+    bounds = f" [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]" if interval else ""
+    return f"{100 * (own.AP50 - dense.AP50):+.2f}{bounds}"

@@ -144,7 +144,7 @@ def short(value: Any) -> str:
 
 def default_loss_points(has_labels: bool) -> float:
     """Agreement counts every difference against a setting, also where dense was wrong."""
-    return 0.5 if has_labels else 2.0
+    return 0.5 if has_labels else 1.0
 
 
 class Sweep:

@@ -45,7 +45,7 @@ def test_a_table_a_picture_and_a_pipeline_that_runs(
     command = [drive, "--config", config, "--out", out, "--cameras", "b"]
     done = invoke(*command, "--vary", "threshold=12,.inf", "--vary", "max_age=10")
     assert done.exit_code == 0, done.output
-    for word in ("recommended: threshold inf, max_age 10", "what the dense run found", "2 points"):
+    for word in ("recommended: threshold inf, max_age 10", "what the dense run found", "1 points"):
         assert word in done.stdout
     assert "…" not in done.stdout
     names = {"front.svg", "front.png", "tune.json", "recommended.yaml", "runs"}

@@ -121,7 +121,7 @@ def test_the_cheapest_within_the_limits_is_recommended() -> None:
 
 
 def test_agreement_may_lose_more_than_labels() -> None:
-    found = tuning(tried(3, 1.2))
+    found = tuning(tried(3, 0.8))
     assert found.recommended.name == DENSE
     assert replace(found, has_labels=False).recommended.gflops == 3
 

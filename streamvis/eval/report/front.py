@@ -48,7 +48,8 @@ def _panel(axes: Axes, tuning: Tuning, cost: Callable[[Tried], float], what: str
     axes.axhline(
         tuning.loss_limit, color=_CHOSEN, linewidth=1, linestyle=(0, (4, 3)), label="most allowed"
     )
-    _name_points(axes, [*front, *([] if chosen in front else [chosen])], cost)
+    named = [tuning.tried[0], *front, chosen]
+    _name_points(axes, list({one.name: one for one in named}.values()), cost)
     axes.set_xlim(left=0)
     axes.margins(y=0.15)
     axes.set_xlabel(f"{what}, share of dense  (left is cheaper)")
