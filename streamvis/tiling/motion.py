@@ -31,8 +31,8 @@ Field = NDArray[np.float32]  # [rows, cols, 2] (x, y) px: where in the canvas a 
 
 
 def compensate(canvas: Image, plan: TilePlan) -> Image:
-    """The canvas with its moved tiles where the frame has them: what the gate held the frame
-    against. A copy; [H, W, 3]."""
+    """The canvas before this plan's tiles came, with its moved tiles where the frame has them: what
+    the gate held the frame against. A copy; [H, W, 3]."""
     grid = TileGrid(plan.rows, plan.cols, plan.tile_px)
     moved = canvas.copy()
     if len(plan.motion):
