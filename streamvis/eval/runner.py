@@ -131,9 +131,10 @@ def run_all(
     Raises SourceError, WeightsError or OutputError; what was finished until then is kept.
     """
     pending, session = [c for c in contenders if not c.is_complete], uuid4().hex
+    with_motion = any(c.run.config.tiling.wants_codec_motion for c in pending)
     with ExitStack() as stack:
         readers = {
-            size: stack.enter_context(closing(RoundReader(footage, size)))
+            size: stack.enter_context(closing(RoundReader(footage, size, with_motion)))
             for size in dict.fromkeys(c.run.config.encoder.input_size for c in pending)
         }
         models: dict[EvalConfig, Models] = {}

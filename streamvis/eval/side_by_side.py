@@ -88,7 +88,8 @@ def film_side_by_side(
     total = None if None in counts else sum(count or 0 for count in counts)
     view = Versus(footage.cameras, ("dense: every tile of every frame", _title(config)))
     num_frames, picture = 0, None
-    with closing(RoundReader(footage, config.encoder.input_size)) as reader:
+    with_motion = config.tiling.wants_codec_motion
+    with closing(RoundReader(footage, config.encoder.input_size, with_motion)) as reader:
         fps = Fraction(max(reader.fps.values())).limit_denominator(1001)
         writer = VideoWriter(path, view.size, fps)
         try:
