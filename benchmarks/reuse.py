@@ -27,10 +27,12 @@ from document import table, write_block
 from figures import hardware
 
 from streamvis.encode.config import EncoderConfig
+from streamvis.eval.agreement import sure_boxes
+from streamvis.eval.assemble import block_frames
 from streamvis.eval.bootstrap import intervals
 from streamvis.eval.config import EvalConfig
-from streamvis.eval.detection import groups_of, match_detections, score_matches
-from streamvis.eval.labels import DriveLabels, FrameLabels, read_labels
+from streamvis.eval.detection import GROUPS, groups_of, match_detections, score_matches
+from streamvis.eval.labels import DriveLabels, read_labels
 from streamvis.eval.operations import Operations, count_operations
 from streamvis.eval.result import Found
 from streamvis.eval.rounds import Footage, Round, RoundReader, TimedFrame
@@ -42,8 +44,6 @@ from streamvis.source.video import VideoSource
 from streamvis.tiling.config import TilingConfig
 from streamvis.types import TileState
 
-SURE = 0.3  # of the dense run's boxes that stand in for labels
-BLOCK_S = 5.0  # drawn together where labels have no tracks
 CAMERA = "camera"  # of a video file
 
 
@@ -73,21 +73,17 @@ class Clip:
     cameras: tuple[str, ...]
     max_frames: int | None
 
-    @property
-    def is_drive(self) -> bool:
-        return self.path.is_dir()
-
-    def rounds(self, size: tuple[int, int]) -> Iterator[Round]:
-        if self.is_drive:
-            with closing(
-                RoundReader(Footage(self.path, self.cameras, self.max_frames), size)
-            ) as it:
-                yield from it
+    def rounds(self, size: tuple[int, int], with_motion: bool) -> Iterator[Round]:
+        if self.path.is_dir():
+            footage = Footage(self.path, self.cameras, self.max_frames)
+            with closing(RoundReader(footage, size, with_motion)) as reader:
+                yield from reader
         else:
-            yield from self._frames(size)
+            yield from self._frames(size, with_motion)
 
-    def _frames(self, size: tuple[int, int]) -> Iterator[Round]:
-        with closing(VideoSource(self.path, CAMERA, size, max_frames=self.max_frames)) as source:
+    def _frames(self, size: tuple[int, int], with_motion: bool) -> Iterator[Round]:
+        how = {"max_frames": self.max_frames, "with_motion": with_motion}
+        with closing(VideoSource(self.path, CAMERA, size, **how)) as source:
             while source.grab() is not None:
                 if frame := source.retrieve(0):
                     media_ns = round(frame.pts * frame.time_base * 1_000_000_000)
@@ -134,7 +130,8 @@ class Contender:
 
 def run(clip: Clip, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     contenders = build(clip, args)
-    rounds = clip.rounds(contenders[0].config.encoder.input_size)
+    with_motion = any(one.config.tiling.wants_codec_motion for one in contenders)
+    rounds = clip.rounds(contenders[0].config.encoder.input_size, with_motion)
     turn_number = 0
     while turn := list(islice(rounds, TURN_ROUNDS)):
         # Whoever goes second finds the machine as the first one left it: so they change.
@@ -166,9 +163,12 @@ def summarise(clip: Clip, contenders: Sequence[Contender]) -> dict[str, dict[str
     logs = [one.log for one in contenders]
     dense = logs[0]
     labels = clip.labels()
-    truth = labels.only(dense.keys) if labels else sure_boxes(dense, clip)
     found = {one.config.name: log.found() for one, log in zip(contenders, logs, strict=True)}
-    accuracy = compare(truth, found, block_frames(dense))
+    if labels:
+        truths = dict.fromkeys(groups_of(labels), labels.only(dense.keys))
+    else:
+        truths = {group: sure_boxes(dense, group) for group in GROUPS}
+    accuracy = compare(truths, found, block_frames(dense))
     rows = {}
     for one, log in zip(contenders, logs, strict=True):
         name = f"{clip.name}, {one.config.name}"
@@ -218,44 +218,34 @@ def service_ns(log: RunLog) -> float:
 
 
 def compare(
-    truth: DriveLabels, found: Mapping[str, Found], block: int
+    truths: Mapping[str, DriveLabels], found: Mapping[str, Found], block: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """By contender, then by class group: AP and AP50, and their differences to the first."""
     scores: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in found}
-    for group in groups_of(truth):
+    for group, truth in truths.items():
+        if group not in groups_of(truth):
+            continue
         matches = {name: match_detections(truth, own, group) for name, own in found.items()}
         spread = intervals(matches, block_frames=block)
         for name, match in matches.items():
-            score = replace(
-                score_matches(match), differences=spread.differences.get(name, {})
-            ).to_dict()
+            differences = spread.differences.get(name, {})
+            score = replace(score_matches(match), differences=differences).to_dict()
+            first = scores[next(iter(found))].get(group, score)
+            for key in ("AP", "AP50"):  # too little evidence for an interval
+                plain = {"value": round(score[key] - first[key], 4), "interval95": None}
+                score["difference"].setdefault(key, plain)
             kept = ("AP", "AP50", "num_boxes", "difference")
             scores[name][group] = {key: score[key] for key in kept}
     return scores
 
 
-def sure_boxes(log: RunLog, clip: Clip) -> DriveLabels:
-    """What the dense run is sure of, as labels."""
-    frames = {}
-    for key, found in log.found().items():
-        sure = found[found.score >= SURE]
-        none = np.full(len(sure), -1, np.int64)
-        frames[key] = FrameLabels(sure.xyxy, sure.class_id, none, np.zeros(len(sure), np.bool_))
-    return DriveLabels(clip.path, frames, dict.fromkeys(clip.cameras, (0, 0)))
-
-
-def block_frames(log: RunLog) -> int:
-    gaps_ns = np.diff(log.round_media_ns)
-    return max(1, round(BLOCK_S * 1e9 / float(np.median(gaps_ns)))) if len(gaps_ns) else 1
-
-
 def to_cells(row: Mapping[str, Any]) -> dict[str, str]:
     accuracy = row["accuracy"]
     group = "vehicle" if "vehicle" in accuracy else next(iter(accuracy), None)
-    moved = f" + {row['moved']:.0%} moved" if row["moved"] else ""
+    more = [f", {row[key]:.0%} {key}" for key in ("moved", "stale") if row[key] >= 0.005]
     median, p1 = row["cosine_median_p1"]
     return {
-        "encoded": f"{row['encoded']:.0%}{moved}",
+        "encoded": f"{row['encoded']:.0%}" + "".join(more),
         "ms": f"{row['ms']:.1f}",
         "time": f"× {row['speedup']:.2f}",
         "operations": f"× {row['flop_speedup']:.2f}",
@@ -266,11 +256,9 @@ def to_cells(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def accuracy_cell(score: Mapping[str, Any], measure: str) -> str:
-    """In points of AP50."""
-    it = score["difference"].get("AP50")
+    """In points of AP50, and how many more they are than dense's."""
+    it = score["difference"]["AP50"]
     text = f"{100 * score['AP50']:.1f}" + (" of dense's" if measure == "dense" else "")
-    if not it:
-        return text
     low_high = it["interval95"]
     interval = f" [{100 * low_high[0]:+.1f}, {100 * low_high[1]:+.1f}]" if low_high else ""
     return f"{text}: {100 * it['value']:+.2f}{interval}"

@@ -34,6 +34,7 @@ from streamvis.eval.result import (
 )
 from streamvis.eval.rounds import Footage
 from streamvis.eval.runner import TURN_ROUNDS, RunRecord
+from streamvis.eval.shards import RunLog
 from streamvis.eval.streaming import streaming_score
 from streamvis.eval.tracking import tracking_score
 from streamvis.eval.tracks import track
@@ -64,7 +65,7 @@ def assemble(
             {name: by_group[group] for name, by_group in matches.items()},
             draws=DRAWS,
             seed=SEED,
-            block_frames=block_frames(records[0]),
+            block_frames=block_frames(first),
         )
         for group in groups_of(scored)
     }
@@ -275,9 +276,9 @@ def _run_notes(record: RunRecord) -> list[str]:
     return notes
 
 
-def block_frames(record: RunRecord) -> int:
+def block_frames(log: RunLog) -> int:
     """How many rounds make 5 s."""
-    gaps_ns = np.diff(record.log.round_media_ns)
+    gaps_ns = np.diff(log.round_media_ns)
     return max(1, round(_BLOCK_S * 1e9 / float(np.median(gaps_ns)))) if len(gaps_ns) else 1
 
 

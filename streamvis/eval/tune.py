@@ -208,7 +208,7 @@ class Sweep:
         if not truth.classes:
             return {}
         matches = {r.run.name: match_detections(truth, r.log.found(), group) for r in self._records}
-        spread = intervals(matches, block_frames=block_frames(first))
+        spread = intervals(matches, block_frames=block_frames(first.log))
         return {
             name: replace(
                 score_matches(match),
