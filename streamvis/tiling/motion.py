@@ -8,7 +8,7 @@ bounded, and tiles with detected objects are never served this way.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -25,9 +25,9 @@ MAX_SHIFT_PX = 16.0  # a cell of stride 16: so far may the features of a tile la
 _CALM = 0.1  # of the tiles: the camera stands, only things move
 _MIN_SAVED = 0.05  # of the tiles: fewer are not worth the look
 _REST_FRAMES = 4  # after a look that was not worth it
-_FLOW_STEP = 4  # the flow is computed on a grid of 4x4 of its px, and interpolated
 
-Field = NDArray[np.float32]  # [rows, cols, 2] (x, y) px: where in the canvas a block's content is
+# [H/16, W/16, 2] (x, y) px: where in the canvas a block's content is
+Field = NDArray[np.float32]
 
 
 def compensate(canvas: Image, plan: TilePlan) -> Image:
@@ -44,13 +44,15 @@ def compensate(canvas: Image, plan: TilePlan) -> Image:
 def shifted_tiles(
     canvas: Image, grid: TileGrid, index: NDArray[np.int32], motion: NDArray[np.int16]
 ) -> NDArray[np.uint8]:
-    """What lies `motion` [K, 2] quarter px away from the tiles `index` [K]: [K, T, T, 3]."""
+    """What lies `motion` [K, 2], whole px in quarters, away from the tiles `index` [K]; beyond
+    the canvas's edge, what lies at it: [K, T, T, 3]. Block copies, so that every machine agrees."""
     size = grid.tile_px
-    rows, cols = np.divmod(index, grid.cols)
-    centres = np.stack([cols, rows], 1) * size + (size - 1) / 2 + motion / QUARTERS
+    height, width, _ = canvas.shape
+    corners = np.stack(np.divmod(index, grid.cols), 1) * size + motion[:, ::-1] // QUARTERS
+    corners = np.clip(corners, 0, (height - size, width - size))
     tiles = np.empty((len(index), size, size, 3), np.uint8)
-    for tile, (x, y) in zip(tiles, centres.tolist(), strict=True):
-        cv2.getRectSubPix(canvas, (size, size), (x, y), tile)
+    for tile, (y, x) in zip(tiles, corners.tolist(), strict=True):
+        tile[:] = canvas[y : y + size, x : x + size]
     return tiles
 
 
@@ -66,7 +68,7 @@ def try_vectors(
     is_near = (np.abs(vectors) <= MAX_SHIFT_PX).all(axis=1)  # False where it is not a number
     motion = np.zeros((grid.num_tiles, 2), np.int16)
     index = np.flatnonzero(tried & is_near).astype(np.int32)
-    motion[index] = np.rint(vectors[index] * QUARTERS)
+    motion[index] = np.rint(vectors[index]) * QUARTERS
     index = index[motion[index].any(axis=1)]
     left = np.full(grid.num_tiles, np.inf, np.float32)
     if len(index):
@@ -165,9 +167,10 @@ class HalfFlow:
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
 
     def between(self, image: Image, canvas: Image) -> Field:
-        """One vector for 8x8 px."""
-        flow = self._dis.calc(_half_grey(image), _half_grey(canvas), None)  # type: ignore[call-overload]
-        return np.asarray(flow[::_FLOW_STEP, ::_FLOW_STEP] * 2, np.float32)
+        """Of each block's middle."""
+        flow: Any = self._dis.calc(_half_grey(image), _half_grey(canvas), None)  # type: ignore[call-overload]
+        step = MOTION_BLOCK_PX // 2
+        return np.asarray(flow[step // 2 :: step, step // 2 :: step] * 2, np.float32)
 
 
 class CodecField:
@@ -203,10 +206,7 @@ class CodecField:
 
     def begin(self, field: Field) -> None:
         """Anew, with what the flow found."""
-        height, width, _ = self.field.shape
-        self.field = np.asarray(
-            cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA), np.float32
-        )
+        self.field = field.copy()
         self.is_whole = True
 
     def settle(self, frame: Frame, encoded: NDArray[np.int32]) -> None:
@@ -229,7 +229,7 @@ def _tile_medians(field: Field, grid: TileGrid) -> Field:
     h, w, _ = field.shape
     tiles = field.reshape(grid.rows, h // grid.rows, grid.cols, w // grid.cols, 2)
     rows = tiles.swapaxes(1, 2).reshape(grid.num_tiles, -1, 2)
-    return np.asarray(np.median(rows, axis=1), np.float32)
+    return np.asarray(np.sort(rows, axis=1)[:, rows.shape[1] // 2], np.float32)
 
 
 def _worst_blocks(new: NDArray[np.uint8], old: NDArray[np.uint8]) -> NDArray[np.float32]:

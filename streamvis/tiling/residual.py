@@ -20,6 +20,7 @@ _QUIET_QUANTILE = 0.1  # of blocks: sky and road stay flat when all else moves
 _NOISE_STEP = 0.1  # how fast the estimate follows
 _MAX_NOISE = 16.0  # grey levels: more is not noise
 _JUMP = math.log(1.15)  # of the exposure; cameras adapt in smaller steps
+_STEADY = 0.04  # of the mean: whatever happened, it was no jump
 _LIT = (16, 240)  # grey levels: what is darker or brighter does not follow the exposure
 _AGREEING = 0.8  # of the lit blocks: else something moved
 
@@ -65,7 +66,8 @@ class NoiseMeter:
         cols, rows = (side // BLOCK_PX for side in content_size)
         blocks = block_differences(image, last)[:rows, :cols].max(axis=2)
         if blocks.size:
-            now = min(float(np.quantile(blocks, _QUIET_QUANTILE)), _MAX_NOISE)
+            rank = int(_QUIET_QUANTILE * (blocks.size - 1))
+            now = min(float(np.partition(blocks, rank, axis=None)[rank]), _MAX_NOISE)
             before = now if self._level is None else self._level
             self._level = before + _NOISE_STEP * (now - before)
         return self._level or 0.0
@@ -89,6 +91,8 @@ class ExposureMeter:
         if last is None or last.shape != self._last.shape:
             return False
         now = self._last
+        if abs(now.mean() / max(last.mean(), 1) - 1) < _STEADY:  # nearly always, and cheap
+            return False
         is_lit = (np.minimum(now, last) >= _LIT[0]) & (np.maximum(now, last) <= _LIT[1])
         if is_lit.mean() < _QUIET_QUANTILE:
             return False
