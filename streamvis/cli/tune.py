@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +23,8 @@ from streamvis.topology import PipelineConfig
 if TYPE_CHECKING:
     from streamvis.eval.result import DetectionScore
     from streamvis.eval.tune import Tried, Tuning
+
+    Columns = dict[str, Callable[[Tried], str]]
 
 _PIPE_WIDTH = 140
 
@@ -142,12 +144,14 @@ def _print(tuning: Tuning) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:  # rich would fold a pipe's lines at 80
         console = Console(highlight=False, width=_PIPE_WIDTH)
-    console.print(_table(tuning))
+    for table in make_tables(tuning, console.width):
+        console.print(table)
     measure = "its labels" if tuning.has_labels else "what the dense run found"
     chosen = tuning.recommended
     print(
-        f"{tuning.num_frames} frames of {tuning.drive}, against {measure}. Most allowed: "
-        f"{tuning.loss_limit:g} points of AP50, cosine {tuning.limits.cosine_p1:g}."
+        f"{tuning.num_frames} frames of {tuning.drive}, against {measure}. AP50 is in "
+        f"points; at most {tuning.loss_limit:g} may be lost, and the cosine be "
+        f"{tuning.limits.cosine_p1:g} or more."
     )
     if chosen.against is None:
         print("recommended: dense. No setting costs less within these limits.")
@@ -155,32 +159,54 @@ def _print(tuning: Tuning) -> None:
         print(f"recommended: {chosen.label}")
 
 
-def _table(tuning: Tuning) -> Table:
+def make_tables(tuning: Tuning, width: int) -> list[Table]:
+    """One, or where it does not fit two: cost, and accuracy."""
+    parts = [_costs(tuning), _accuracy(tuning)]
+    whole = _table(tuning, parts[0] | parts[1])
+    if Console(width=1000).measure(whole).maximum <= width:
+        return [whole]
+    return [_table(tuning, part) for part in parts]
+
+
+def _table(tuning: Tuning, columns: Columns) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("setting", overflow="fold")
-    groups = list(tuning.tried[0].scores)
-    heads = ["tiles %", "stale %", "operations", "time", "cosine p1", "AP50 lost"]
-    for heading in [*heads, *(f"{group} AP50, points" for group in groups), ""]:
-        table.add_column(heading, justify="right", overflow="fold")
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     front, chosen = tuning.front, tuning.recommended
     for one in sorted(tuning.tried, key=lambda one: -one.gflops):
         note = "recommended" if one is chosen else "front" if one in front else ""
-        table.add_row(*_cells(one, tuning.tried[0], groups), note)
+        table.add_row(one.label, *(show(one) for show in columns.values()), note)
     return table
 
 
-def _cells(one: Tried, dense: Tried, groups: Sequence[str]) -> list[str]:
-    against = one.against
-    return [
-        one.label,
-        f"{100 * one.encoded:.0f}",
-        f"{100 * one.stale:.1f}",
-        "1" if against is None else _times(against.flop_speedup),
-        "1" if against is None else _times(against.speedup),
-        "-" if against is None or against.cosine_p1 is None else f"{against.cosine_p1:.4f}",
-        f"{one.loss_points:.2f}",
-        *(_score(one.scores[group], dense.scores[group]) for group in groups),
-    ]
+def _costs(tuning: Tuning) -> Columns:
+    columns: Columns = {"tiles %": lambda one: f"{100 * one.encoded:.0f}"}
+    if any(one.moved for one in tuning.tried):
+        columns["moved %"] = lambda one: f"{100 * one.moved:.0f}"
+    if any(one.stale for one in tuning.tried):
+        columns["stale %"] = lambda one: f"{100 * one.stale:.1f}"
+    columns["operations"] = lambda one: _times(one.against.flop_speedup if one.against else 1.0)
+    columns["time"] = lambda one: _times(one.against.speedup if one.against else 1.0)
+    return columns
+
+
+def _accuracy(tuning: Tuning) -> Columns:
+    dense = tuning.tried[0].scores
+    columns: Columns = {"cosine p1": _cosine, "AP50 lost": lambda one: f"{one.loss_points:.2f}"}
+    for group in dense:
+        columns[f"{group} AP50"] = _score_column(group, dense[group])
+    return columns
+
+
+def _score_column(group: str, dense: DetectionScore) -> Callable[[Tried], str]:
+    return lambda one: _score(one.scores[group], dense)
+
+
+def _cosine(one: Tried) -> str:
+    value = one.against.cosine_p1 if one.against else None
+    return "-" if value is None else f"{value:.4f}"
 
 
 def _times(ratio: float | None) -> str:

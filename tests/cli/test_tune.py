@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tiny_drive import write_tiny_drive, write_tiny_yolox
 from typer.testing import CliRunner, Result
 
@@ -45,7 +46,11 @@ def test_a_table_a_picture_and_a_pipeline_that_runs(
     command = [drive, "--config", config, "--out", out, "--cameras", "b"]
     done = invoke(*command, "--vary", "threshold=12,.inf", "--vary", "max_age=10")
     assert done.exit_code == 0, done.output
-    for word in ("recommended: threshold inf, max_age 10", "what the dense run found", "1 points"):
+    for word in (
+        "recommended: threshold inf, max_age 10",
+        "what the dense run found",
+        "at most 1 may be lost",
+    ):
         assert word in done.stdout
     assert "…" not in done.stdout
     names = {"front.svg", "front.png", "tune.json", "recommended.yaml", "runs"}
@@ -63,6 +68,29 @@ def test_a_table_a_picture_and_a_pipeline_that_runs(
     summary = Session(local).run()
     assert summary.problems == []
     assert summary.film == out / "recommended.mp4"
+
+
+def test_a_narrow_terminal_gets_two_tables(drive: Path, config: Path, tmp_path: Path) -> None:
+    from streamvis.cli.tune import make_tables
+    from streamvis.eval.config import read_configs
+    from streamvis.eval.tune import Limits, Sweep, list_settings
+
+    settings = list_settings(read_configs([config])[0], ["threshold=12", "max_age=10"])
+    sweep = Sweep(drive, settings, tmp_path / "runs", ("a",), max_frames=3)
+    sweep.run(lambda *_: None)
+    tuning = sweep.weigh(Limits(), lambda _: None)
+    (wide,) = make_tables(tuning, 140)
+    narrow = make_tables(tuning, 60)
+    shared = {"setting", ""}
+    headings = [str(c.header) for t in narrow for c in t.columns if c.header not in shared]
+    assert headings == [str(c.header) for c in wide.columns if c.header not in shared]
+    assert len(narrow) == 2
+    with (console := Console(width=60)).capture() as text:
+        for table in narrow:
+            console.print(table)
+    for figure in ("0.00", "100.0", "/ 1.00", "recommended"):
+        assert figure in text.get(), "only the setting's name may be folded"
+    assert "moved %" not in headings, "nothing moved: no such column"
 
 
 @pytest.mark.parametrize(
