@@ -338,6 +338,24 @@ def test_one_tile_and_one_colour():
     assert [len(plan.index) for plan in plans] == [1, 0, 1, 0]
 
 
+@pytest.mark.parametrize("motion", ["none", "flow"])
+@pytest.mark.parametrize("policy", [{}, {"policy": "budget", "budget": 2}])
+def test_pure_noise_is_new_all_over(motion, policy):
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, GRID.picture_shape, np.uint8) for _ in range(6)]
+    plans = run(gate(motion=motion, refresh=False, **policy), images)[1:]
+    for plan in plans:
+        assert len(plan.index) == policy.get("budget", 6)
+        assert count_tiles(plan).stale == 6 - len(plan.index)
+
+
+@pytest.mark.parametrize("motion", ["none", "flow", "auto"])
+def test_one_colour_after_another(motion):
+    levels = [0, 0, 255, 255, 128]
+    plans = run(gate(motion=motion, refresh=False), [grey(level) for level in levels])
+    assert [len(plan.index) for plan in plans] == [6, 0, 6, 0, 6]
+
+
 def test_reset_forgets_the_camera():
     made = gate()
     run(made, [grey(), grey()])
