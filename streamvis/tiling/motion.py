@@ -142,7 +142,8 @@ class EgoMotion:
         self._rest = 0
 
     def is_worth_a_look(self, share_changed: float) -> bool:
-        """A camera that stands is not looked at; one where the last look found nothing rests."""
+        """A camera that stands is not looked at; one that turns, or where the last look found
+        nothing, rests."""
         if share_changed <= _CALM:
             self.state = "stopped"
             return False
@@ -150,13 +151,14 @@ class EgoMotion:
         return not self._rest
 
     def see(self, px_a_frame: NDArray[np.float32]) -> None:
-        """Of each tile that changed. Faster than a shift may be, everything is new."""
-        is_fast = len(px_a_frame) > 0 and float(np.median(px_a_frame)) > MAX_SHIFT_PX / 2
+        """Of each tile that changed."""
+        is_fast = len(px_a_frame) > 0 and float(np.median(px_a_frame)) > MAX_SHIFT_PX
         self.state = "turning" if is_fast else "driving"
 
     def account(self, share_moved: float) -> None:
-        """What the look gave, as a share of all tiles."""
-        if share_moved < _MIN_SAVED:
+        """What the look gave, as a share of all tiles. In a turn it will give nothing: a tile
+        moves further in one frame than it may in all."""
+        if self.state == "turning" or share_moved < _MIN_SAVED:
             self._rest = _REST_FRAMES + 1
 
 
