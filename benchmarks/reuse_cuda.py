@@ -11,8 +11,8 @@ latency is waiting and service together. The number of streams is doubled until 
 then narrowed down.
 
 Needs a GPU; `--device cpu` tries the script out. It imports neither av nor ray nor zmq, so that it
-runs where only torch, timm, numpy, OpenCV, pydantic and safetensors are. Prints a table, and one
-line of JSON last.
+runs, with PYTHONPATH at the repository, where only torch, torchvision, timm, numpy, safetensors
+and pydantic are. Prints a table, and one line of JSON last.
 """
 
 from __future__ import annotations

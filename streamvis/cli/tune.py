@@ -41,15 +41,15 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="KEY=V,V,...",
-            help="Values of a key of tiling; every combination is run. "
-            "[default: threshold=12,20,30,45,60 and max_age=30,90]",
+            help="Values of a key of tiling; every combination is run. If left out: "
+            "threshold=12,20,30,45,60 and max_age=30,90.",
         ),
     ] = None,
     max_loss: Annotated[
         float | None,
         typer.Option(
             metavar="POINTS",
-            help="AP50 that may be lost. [default: 0.5 against labels, 1 against the dense run]",
+            help="AP50 that may be lost. If left out: 0.5 against labels, 1 against the dense run.",
         ),
     ] = None,
     min_cosine: Annotated[
