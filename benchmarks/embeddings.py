@@ -11,7 +11,7 @@ cost        ms of one thread, beside the encoder's
 has rendered drives that nothing was trained on, one town in two weathers each, and pictures:
     streamvis synth TOWNS/e601_day --seed 601 --weather day --seconds 6 --fps 4 --size 640x384
         --samples 1 --cameras front --no-frame-code                 (and dusk; 602: overcast, night)
-    streamvis synth TOWNS/knn --seed 651 --frames 160 --labels coco --size 640x384 --samples 1
+    streamvis synth TOWNS/knn --seed 651 --frames 160 --labels coco --size 640x384
 What is not there is left out. Prints one JSON line last.
 """
 

@@ -25,6 +25,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from document import table, write_block
 from figures import EQUAL_PIXELS, YOLOX, YOLOX_SIZE, hardware
 from model_speed import clock, latency, profile
 from scipy.optimize import minimize
@@ -469,25 +470,6 @@ def false_share(shots: Sequence[Shot], found: Found) -> float:
         sure = match.score >= DetectorConfig().score
         false += int((sure & (match.label[0, IOU_50] < 0) & ~match.ignored[0, IOU_50]).sum())
     return round(false / len(shots), 3)
-
-
-def write_block(path: Path, name: str, text: str) -> None:
-    """Put the text between the document's marks of this name."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, _, rest = path.read_text().partition(begin)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise SystemExit(f"{path} lacks the marks {begin} and {end}")
-    path.write_text(f"{before}{begin}\n{text}{end}{after}")
-
-
-def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown; a row may lack columns."""
-    columns = list(dict.fromkeys(key for row in rows.values() for key in row))
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, row in rows.items():
-        lines.append(f"| {name} | " + " | ".join(str(row.get(c, "")) for c in columns) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,11 +1,11 @@
 """Dense against reuse, in turns, in one process, on the same frames and weights.
 
-    python benchmarks/reuse.py VIDEO_OR_DRIVE... [--threshold T...] [--frames N] [--start N]
+    python benchmarks/reuse.py VIDEO_OR_DRIVE... [--threshold T...] [--write docs/reuse.md]
 
-Without labels the dense run's own detections stand in for them, so that "AP50" says how well reuse
-agrees with dense. Times are of the back: encoder, head, tracker. With --threads 1 they are the
-process's CPU time, which other programs on the machine disturb little; else they are wall-clock
-time. Prints one JSON line last.
+A drive's cameras are one batch. Times are wall clock, of encoder and head, by `streamvis eval`'s
+own clock; so is accuracy: where a drive has labels they are the measure, else the dense run's own
+sure boxes are, and "AP50" says how well reuse agrees with dense. Differences are paired, with their
+95 % interval. Prints a table, and one line of JSON last.
 """
 
 from __future__ import annotations
@@ -13,231 +13,273 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from document import table, write_block
+from figures import hardware
 
-from streamvis.back import PerceptionBack
-from streamvis.detect.config import DetectorConfig
-from streamvis.detect.detector import build_detector
 from streamvis.encode.config import EncoderConfig
-from streamvis.encode.encoder import build_encoder
-from streamvis.front import build_front
+from streamvis.eval.agreement import sure_boxes
+from streamvis.eval.assemble import block_frames
+from streamvis.eval.bootstrap import intervals
+from streamvis.eval.config import EvalConfig
+from streamvis.eval.detection import GROUPS, groups_of, match_detections, score_matches
+from streamvis.eval.labels import DriveLabels, read_labels
+from streamvis.eval.operations import Operations, count_operations
+from streamvis.eval.result import Found
+from streamvis.eval.rounds import Footage, Round, RoundReader, TimedFrame
+from streamvis.eval.runner import TURN_ROUNDS
+from streamvis.eval.shards import RunLog
+from streamvis.eval.stepper import Models, Stepper, run_turn
 from streamvis.source.drive import Drive
 from streamvis.source.video import VideoSource
 from streamvis.tiling.config import TilingConfig
-from streamvis.track.config import TrackerConfig
-from streamvis.types import Detections, Feedback, Frame
+from streamvis.types import TileState
 
-TURN = 10  # frames of each contender at a time
-SCORE = 0.05
-
-
-@dataclass
-class Contender:
-    """One gate setting over all cameras, with a back of its own on the shared models."""
-
-    name: str
-    tiling: TilingConfig
-    encoder: Any
-    detector: Any
-    cameras: list[str]
-    gate_ns: list[int] = field(default_factory=list)
-    back_ns: list[int] = field(default_factory=list)
-    shares: list[float] = field(default_factory=list)
-    stale: list[float] = field(default_factory=list)
-    canary: list[float] = field(default_factory=list)
-    found: dict[tuple[str, int], Detections] = field(default_factory=dict)
-    embeddings: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        config = self.encoder_config
-        self.fronts = {c: build_front(config, self.tiling) for c in self.cameras}
-        self.back = PerceptionBack(self.encoder, self.detector, TrackerConfig(), "bench")
-        self.feedback = {c: Feedback() for c in self.cameras}
-
-    @property
-    def encoder_config(self) -> EncoderConfig:
-        return EncoderConfig(input_size=self.encoder.input_size)
-
-    def step(self, frames: list[Frame], is_timed: bool = True) -> None:
-        now = time.process_time_ns if torch.get_num_threads() == 1 else time.monotonic_ns
-        begun = now()
-        packets = [self.fronts[f.camera].step(f, self.feedback[f.camera]) for f in frames]
-        packed = now()
-        results, feedback = self.back.step(packets)
-        ended = now()
-        self.feedback |= feedback
-        if is_timed:
-            self.gate_ns.append((packed - begun) // len(frames))
-            self.back_ns.append((ended - packed) // len(frames))
-        for frame, result in zip(frames, results, strict=True):
-            key = (frame.camera, frame.index)
-            self.found[key] = result.detections
-            self.embeddings[key] = result.embedding
-            self.shares.append(result.tiles.encoded / result.tiles.total)
-            self.stale.append(result.tiles.stale / result.tiles.total)
-            self.canary.append(self.feedback[frame.camera].canary_error)
+CAMERA = "camera"  # of a video file
 
 
 def main() -> None:
     args = parse_args()
     cv2.setNumThreads(1)
-    config = EncoderConfig(
+    rows: dict[str, dict[str, Any]] = {}
+    for path in args.paths:
+        for clip in list_clips(path, args):
+            for name, row in run(clip, args).items():
+                rows[name] = row
+                print(name, json.dumps(row), flush=True)
+    facts = {"threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1)}
+    shown = {name: to_cells(row) for name, row in rows.items() if "speedup" in row}
+    print(f"\n{hardware()} {json.dumps(facts)}\n\n{table(shown)}")
+    if args.write:
+        write_block(args.write, args.block, table(shown))
+    print(json.dumps({**facts, "clips": rows}))
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A drive, or one video."""
+
+    name: str
+    path: Path
+    cameras: tuple[str, ...]
+    max_frames: int | None
+
+    def rounds(self, size: tuple[int, int], with_motion: bool) -> Iterator[Round]:
+        if self.path.is_dir():
+            footage = Footage(self.path, self.cameras, self.max_frames)
+            with closing(RoundReader(footage, size, with_motion)) as reader:
+                yield from reader
+        else:
+            yield from self._frames(size, with_motion)
+
+    def _frames(self, size: tuple[int, int], with_motion: bool) -> Iterator[Round]:
+        how = {"max_frames": self.max_frames, "with_motion": with_motion}
+        with closing(VideoSource(self.path, CAMERA, size, **how)) as source:
+            while source.grab() is not None:
+                if frame := source.retrieve(0):
+                    media_ns = round(frame.pts * frame.time_base * 1_000_000_000)
+                    yield Round((TimedFrame(frame, media_ns),))
+
+    def labels(self) -> DriveLabels | None:
+        path = self.path / "labels.json"
+        return read_labels(path, self.cameras) if path.is_file() else None
+
+
+def list_clips(path: Path, args: argparse.Namespace) -> list[Clip]:
+    """A folder of videos without a rig is as many clips."""
+    if path.is_file():
+        return [Clip(f"{path.parent.name}/{path.stem}", path, (CAMERA,), args.frames)]
+    if not (path / "rig.json").is_file():
+        return [clip for video in sorted(path.glob("*.mp4")) for clip in list_clips(video, args)]
+    return [Clip(path.name, path, tuple(args.cameras or Drive(path).cameras), args.frames)]
+
+
+@dataclass
+class Contender:
+    """One gate setting."""
+
+    config: EvalConfig
+    stepper: Stepper
+    operations: Operations | None = None
+    logs: list[RunLog] = field(default_factory=list)
+
+    def step(self, rounds: Sequence[Round]) -> None:
+        if self.operations is None:
+            self.operations = count_operations(self.stepper, rounds)
+        self.logs.append(run_turn(self.stepper, rounds))
+
+    @property
+    def log(self) -> RunLog:
+        return RunLog.concat(self.logs)
+
+    @property
+    def gflops(self) -> float:
+        """A frame."""
+        assert self.operations is not None, "it was stepped"
+        return self.operations.per_frame(self.log.tiles)
+
+
+def run(clip: Clip, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    contenders = build(clip, args)
+    with_motion = any(one.config.tiling.wants_codec_motion for one in contenders)
+    rounds = clip.rounds(contenders[0].config.encoder.input_size, with_motion)
+    turn_number = 0
+    while turn := list(islice(rounds, TURN_ROUNDS)):
+        # Whoever goes second finds the machine as the first one left it: so they change.
+        for one in contenders if turn_number % 2 == 0 else reversed(contenders):
+            one.step(turn)
+        turn_number += 1
+    return summarise(clip, contenders)
+
+
+def build(clip: Clip, args: argparse.Namespace) -> list[Contender]:
+    """Dense first. They share the models."""
+    encoder = EncoderConfig(
         input_size=tuple(args.size), dtype=args.dtype, threads=args.threads, weights=args.weights
     )
-    encoder = build_encoder(config)
-    detector = build_detector(DetectorConfig(score=SCORE), encoder)
-    report: dict[str, Any] = {
-        "cores": len(os.sched_getaffinity(0)),
-        "load": os.getloadavg()[0],
-        "threads": torch.get_num_threads(),
-        "dtype": str(encoder.dtype),
-        "clips": {},
-    }
-    for path in args.paths:
-        rounds, name = read_rounds(path, encoder.input_size, args.start, args.frames, args.cameras)
-        report["clips"][name] = run(rounds, encoder, detector, args)
-        for setting, row in report["clips"][name].items():
-            print(name, setting, json.dumps(row), flush=True)
-    print(json.dumps(report))
+    dense = EvalConfig(name="dense", encoder=encoder)
+    models = Models.load(dense, len(clip.cameras))
+    configs = [dense, *(reuse(dense, args, t) for t in args.threshold)]
+    return [Contender(config, Stepper(config, clip.cameras, models)) for config in configs]
 
 
-def run(rounds: list[list[Frame]], encoder: Any, detector: Any, args: Any) -> dict[str, Any]:
-    cameras = [f.camera for f in rounds[0]]
-    settings = {"dense": TilingConfig()}
-    for t in args.threshold:
-        options = {"policy": "threshold", "threshold": t, "max_age": args.max_age}
-        settings[f"t{t:g}"] = TilingConfig.model_validate(options)
-    contenders = [Contender(n, t, encoder, detector, cameras) for n, t in settings.items()]
-    for c in contenders:
-        c.back.warm_up(len(cameras))
-        c.step(rounds[0], is_timed=False)
-    for begin in range(1, len(rounds), TURN):
-        for c in contenders:
-            for frames in rounds[begin : begin + TURN]:
-                c.step(frames)
-    flops = [count_flops(c, rounds) for c in contenders]
-    dense = contenders[0]
+def reuse(dense: EvalConfig, args: argparse.Namespace, threshold: float) -> EvalConfig:
+    tiling = {"policy": "threshold", "threshold": threshold, "max_age": args.max_age}
+    more = dict(pair.split("=", 1) for pair in args.set)
+    tiling_config = TilingConfig.model_validate({**tiling, **more})
+    return dense.model_copy(update={"name": f"{threshold:g}", "tiling": tiling_config})
+
+
+def summarise(clip: Clip, contenders: Sequence[Contender]) -> dict[str, dict[str, Any]]:
+    logs = [one.log for one in contenders]
+    dense = logs[0]
+    labels = clip.labels()
+    found = {one.config.name: log.found() for one, log in zip(contenders, logs, strict=True)}
+    if labels:
+        truths = dict.fromkeys(groups_of(labels), labels.only(dense.keys))
+    else:
+        truths = {group: sure_boxes(dense, group) for group in GROUPS}
+    accuracy = compare(truths, found, block_frames(dense))
+    rows = {}
+    for one, log in zip(contenders, logs, strict=True):
+        name = f"{clip.name}, {one.config.name}"
+        rows[name] = cost(log, one.gflops) | {"accuracy": accuracy[one.config.name]}
+        if one is not contenders[0]:
+            flop_speedup = contenders[0].gflops / one.gflops
+            rows[name] |= against(log, dense, flop_speedup)
+            rows[name]["measure"] = "labels" if labels else "dense"
+    return rows
+
+
+def cost(log: RunLog, gflops: float) -> dict[str, Any]:
+    """Of encoder and head, a frame's mean share of its round."""
+    num_frames = len(log.camera)
     return {
-        c.name: summary(c, dense, gflop, flops[0])
-        for c, gflop in zip(contenders, flops, strict=True)
+        "frames": num_frames,
+        "ms": round(service_ns(log) / num_frames / 1e6, 3),
+        "gflop": round(gflops, 3),
+        "encoded": round(float(log.encoded.mean()), 4),
+        "moved": round(float((log.tiles == TileState.MOVED).mean()), 4),
+        "stale": round(float((log.tiles == TileState.STALE).mean()), 4),
     }
 
 
-def summary(c: Contender, dense: Contender, gflop: float, dense_gflop: float) -> dict[str, Any]:
-    cosine = [float(c.embeddings[k] @ dense.embeddings[k]) for k in dense.embeddings]
-    ratio = np.array(dense.back_ns) / np.array(c.back_ns)  # same frames, seconds apart
+def against(log: RunLog, dense: RunLog, flop_speedup: float) -> dict[str, Any]:
+    assert log.keys == dense.keys
+    speedup = service_ns(dense) / service_ns(log)
+    cosine = np.sum(log.embedding * dense.embedding, axis=1)
+    p1, median = np.percentile(cosine, (1, 50))
     return {
-        "back_ms": ms(c.back_ns),
-        "best_ms": round(float(np.quantile(c.back_ns, 0.1)) / 1e6, 2),
-        "speedup": round(float(np.median(ratio)), 2),
-        "speedup_best": round(
-            float(np.quantile(dense.back_ns, 0.1) / np.quantile(c.back_ns, 0.1)), 2
-        ),
-        "gflop": round(gflop, 2),
-        "flop_speedup": round(dense_gflop / gflop, 2),
-        "gate_ms": ms(c.gate_ns),
-        "encoded": round(float(np.mean(c.shares[len(c.fronts) :])), 3),
-        "stale": round(float(np.mean(c.stale)), 4),
-        "canary_p99": round(float(np.quantile(c.canary, 0.99)), 4),
-        "cosine_median_p1": [round(float(np.quantile(cosine, q)), 4) for q in (0.5, 0.01)],
-        "agreement_ap50": round(agreement(c.found, dense.found), 4),
+        "speedup": round(speedup, 3),
+        "flop_speedup": round(flop_speedup, 3),
+        "arrives": round(speedup / flop_speedup, 3),
+        "cosine_median_p1": [round(float(median), 4), round(float(p1), 4)],
+        "cameras": {
+            str(camera): {
+                "encoded": round(float(log.encoded[log.camera == camera].mean()), 4),
+                "cosine_p1": round(float(np.percentile(cosine[log.camera == camera], 1)), 4),
+            }
+            for camera in np.unique(log.camera)
+        },
     }
 
 
-def ms(times: list[int]) -> float:
-    return round(float(np.median(times)) / 1e6, 2)
+def service_ns(log: RunLog) -> float:
+    return float(log.encode_ns.sum() + log.detect_ns.sum())
 
 
-def count_flops(c: Contender, rounds: list[list[Frame]]) -> float:
-    """GFLOP a frame over the first turns, from the second frame on."""
-    again = replace(
-        c, gate_ns=[], back_ns=[], shares=[], stale=[], canary=[], found={}, embeddings={}
-    )
-    again.step(rounds[0])
-    some = rounds[1 : 1 + 3 * TURN]
-    with FlopCounterMode(display=False) as counter:
-        for frames in some:
-            again.step(frames)
-    return float(counter.get_total_flops()) / sum(map(len, some)) / 1e9
+def compare(
+    truths: Mapping[str, DriveLabels], found: Mapping[str, Found], block: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """By contender, then by class group: AP and AP50, and their differences to the first."""
+    scores: dict[str, dict[str, dict[str, Any]]] = {name: {} for name in found}
+    for group, truth in truths.items():
+        if group not in groups_of(truth):
+            continue
+        matches = {name: match_detections(truth, own, group) for name, own in found.items()}
+        spread = intervals(matches, block_frames=block)
+        for name, match in matches.items():
+            differences = spread.differences.get(name, {})
+            score = replace(score_matches(match), differences=differences).to_dict()
+            first = scores[next(iter(found))].get(group, score)
+            for key in ("AP", "AP50"):  # too little evidence for an interval
+                plain = {"value": round(score[key] - first[key], 4), "interval95": None}
+                score["difference"].setdefault(key, plain)
+            kept = ("AP", "AP50", "num_boxes", "difference")
+            scores[name][group] = {key: score[key] for key in kept}
+    return scores
 
 
-def agreement(found: dict[Any, Detections], wanted: dict[Any, Detections]) -> float:
-    """AP50 over all classes as one, the dense run's sure boxes as labels."""
-    scores, hits, num_labels = [], [], 0
-    for key, want in wanted.items():
-        labels = want[want.score >= 0.3]
-        num_labels += len(labels)
-        free = np.ones(len(labels), np.bool_)
-        mine = found[key]
-        for row in np.argsort(-mine.score, kind="stable"):
-            overlap = (
-                iou(mine.xyxy[row], labels.xyxy) * free * (labels.class_id == mine.class_id[row])
-            )
-            best = int(overlap.argmax()) if len(overlap) else -1
-            is_hit = best >= 0 and overlap[best] >= 0.5
-            if is_hit:
-                free[best] = False
-            scores.append(float(mine.score[row]))
-            hits.append(is_hit)
-    order = np.argsort(-np.array(scores), kind="stable")
-    hit = np.array(hits)[order]
-    recall = np.cumsum(hit) / max(1, num_labels)
-    precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    return float(np.sum(np.diff(recall, prepend=0) * envelope))
+def to_cells(row: Mapping[str, Any]) -> dict[str, str]:
+    accuracy = row["accuracy"]
+    group = "vehicle" if "vehicle" in accuracy else next(iter(accuracy), None)
+    more = [f", {row[key]:.0%} {key}" for key in ("moved", "stale") if row[key] >= 0.005]
+    median, p1 = row["cosine_median_p1"]
+    return {
+        "encoded": f"{row['encoded']:.0%}" + "".join(more),
+        "ms": f"{row['ms']:.1f}",
+        "time": f"× {row['speedup']:.2f}",
+        "operations": f"× {row['flop_speedup']:.2f}",
+        "arrives": f"{row['arrives']:.0%}",
+        "cosine, median and p1": f"{median:.3f}, {p1:.3f}",
+        "vehicle AP50": accuracy_cell(accuracy[group], row["measure"]) if group else "",
+    }
 
 
-def iou(box: np.ndarray, others: np.ndarray) -> np.ndarray:
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    inside = np.prod(np.clip(high - low, 0, None), axis=1)
-    area = np.prod(box[2:] - box[:2]) + np.prod(others[:, 2:] - others[:, :2], axis=1)
-    return inside / np.maximum(area - inside, 1e-9)
-
-
-def read_rounds(
-    path: Path, input_size: tuple[int, int], start: int, count: int, cameras: list[str] | None
-) -> tuple[list[list[Frame]], str]:
-    if path.is_dir():
-        drive = Drive(path)
-        names = cameras or list(drive.cameras)
-        streams = [read(drive.video_path(c), c, input_size, start, count) for c in names]
-        return [list(frames) for frames in zip(*streams, strict=False)], path.name
-    return [[f] for f in read(path, "camera", input_size, start, count)], path.stem
-
-
-def read(
-    path: Path, camera: str, input_size: tuple[int, int], start: int, count: int
-) -> list[Frame]:
-    source = VideoSource(path, camera, input_size, max_frames=start + count)
-    frames = []
-    while source.grab() is not None:
-        frame = source.retrieve(0)
-        if frame is not None and frame.index >= start:
-            frames.append(frame)
-    source.close()
-    return frames
+def accuracy_cell(score: Mapping[str, Any], measure: str) -> str:
+    """In points of AP50, and how many more they are than dense's."""
+    it = score["difference"]["AP50"]
+    text = f"{100 * score['AP50']:.1f}" + (" of dense's" if measure == "dense" else "")
+    low_high = it["interval95"]
+    interval = f" [{100 * low_high[0]:+.1f}, {100 * low_high[1]:+.1f}]" if low_high else ""
+    return f"{text}: {100 * it['value']:+.2f}{interval}"
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("paths", type=Path, nargs="+")
-    parser.add_argument("--threshold", type=float, nargs="+", default=[8.0])
-    parser.add_argument("--max-age", type=int, default=30)
-    parser.add_argument("--frames", type=int, default=60)
-    parser.add_argument("--start", type=int, default=0)
+    parser.add_argument("--threshold", type=float, nargs="+", default=[TilingConfig().threshold])
+    parser.add_argument("--max-age", type=int, default=TilingConfig().max_age)
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="more of `tiling`"
+    )
+    parser.add_argument("--frames", type=int, help="of each camera, the first ones")
     parser.add_argument("--cameras", nargs="+")
     parser.add_argument("--size", type=int, nargs=2, default=(640, 384), metavar=("W", "H"))
-    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--dtype", default="auto", choices=("auto", "fp32", "bf16"))
     parser.add_argument("--threads", type=int)
     parser.add_argument("--weights", type=Path, help="another bundle of sv_tiny")
+    parser.add_argument("--write", type=Path, help="put the table into this document")
+    parser.add_argument("--block", default="reuse", help="between its marks of this name")
     return parser.parse_args()
 
 

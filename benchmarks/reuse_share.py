@@ -1,9 +1,10 @@
 """Encoder and head at a given share of active tiles against dense, in turns, in one process.
 
     python benchmarks/reuse_share.py [--weights FILE] [--batch 1 4] [--threads 1] [--turns 5]
+        [--write docs/reuse.md]
 
 With one thread times are the process's CPU time, which other programs on the machine disturb
-little. Prints one JSON line last.
+little. Prints a table, and one line of JSON last.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from document import table, write_block
 from torch.utils.flop_counter import FlopCounterMode
 
 from streamvis.detect.config import DetectorConfig
@@ -29,16 +31,32 @@ from streamvis.tiling.grid import TileGrid
 from streamvis.types import TilePlan
 
 VIDEO = Path(__file__).parents[1] / "pipelines/drives/street/front.mp4"
-ACTIVE = (0, 3, 6, 10, 18, 30, 60)  # of 60 tiles
+NUM_TILES = 60  # of a picture of 640x384
+ACTIVE = (0, 3, 6, 10, 18, 30, NUM_TILES)
 
 
 def main() -> None:
     args = parse_args()
     report: dict[str, Any] = {"load": os.getloadavg()[0]}
-    for batch in args.batch:
-        report[f"batch {batch}"] = row = run(batch, args)
-        print("batch", batch, json.dumps(row), flush=True)
-    print(json.dumps(report | {"threads": torch.get_num_threads()}))
+    batches = {f"batch of {batch}": run(batch, args) for batch in args.batch}
+    text = table(to_cells(batches))
+    print(text)
+    if args.write:
+        write_block(args.write, "share", text)
+    print(json.dumps(report | {"threads": torch.get_num_threads()} | batches))
+
+
+def to_cells(batches: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """A row for each number of active tiles, two columns for each batch."""
+    rows: dict[str, dict[str, str]] = {}
+    for batch, by_count in batches.items():
+        for name, it in by_count.items():
+            row = rows.setdefault(name if name == "dense" else f"{name} of {NUM_TILES} tiles", {})
+            row[f"{batch}, ms"] = f"{it['ms']:.1f}"
+            row[f"{batch}, time / operations"] = (
+                f"× {it['speedup']:.2f} / × {it['flop_speedup']:.2f} ({it['arrives']:.0%})"
+            )
+    return rows
 
 
 def run(batch: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -120,6 +138,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--threads", type=int)
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--write", type=Path, help="put the table into this document")
     return parser.parse_args()
 
 

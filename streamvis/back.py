@@ -137,8 +137,9 @@ class PerceptionBack:
         return TileUpdate(state.canvas.image, packet.plan, packet.tiles, state.cache)
 
     def _is_news(self, packet: TilePacket) -> bool:
-        """Whether the canvas changed: of the same canvas the models would say the same."""
-        return len(packet.plan.index) > 0 or bool(packet.plan.motion.any())
+        """Whether the canvas changed: of the same canvas the models would say the same. A moved
+        tile leaves it as it is."""
+        return len(packet.plan.index) > 0
 
     def warm_up(self, num_pictures: int) -> None:
         """Run one batch of this size on grey, so that the first frames do not pay for what the

@@ -240,13 +240,18 @@ class PipelineConfig(ConfigModel):
         return next((o.record for o in self.outputs if o.record), None)
 
     @property
+    def reuses_tiles(self) -> bool:
+        """Whether some tiles of a frame may not be encoded."""
+        return self.tiling.policy != "off"
+
+    @property
     def opt_in(self) -> frozenset[OptInKind]:
         """The kinds of messages that are published only because somebody wants them."""
         wanted: set[OptInKind] = set(self.publish.opt_in)
         if self.record:
             wanted |= {"vid", "plan"}
         if self.mosaic:
-            wanted |= {"img"}
+            wanted |= {"img", "plan"} if self.reuses_tiles else {"img"}
         return frozenset(wanted)
 
     def recording_to(self, folder: Path) -> PipelineConfig:

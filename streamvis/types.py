@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from enum import IntEnum
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -27,6 +28,8 @@ CLASSES = (
 )
 
 LETTERBOX_FILL = 114  # grey level around the picture, the convention of YOLO-family detectors
+MOTION_BLOCK_PX = 16  # of a codec's motion field, encoder px
+QUARTERS = 4  # motion is given in quarters of a px
 
 CaptureSource = Literal["rtcp", "container", "device", "arrival", "none"]
 PacketKind = Literal["I", "P"]
@@ -113,9 +116,16 @@ class Frame:
     num_skipped: int = 0  # frames before this one that nobody wanted: before a source's `start`
     is_discont: bool = False  # time or size jumped since the frame before
     is_corrupt: bool = False  # decoded with errors: never a reuse reference
+    # int16 [H/16, W/16, 2] (x, y) in 1/4 encoder px: where each block was in the frame before, as
+    # the codec says; None where it does not, or was not asked
+    motion: NDArray[np.int16] | None = None
 
     def __post_init__(self) -> None:
-        _check("image", self.image, np.uint8, (self.letterbox.height, self.letterbox.width, 3))
+        height, width = self.letterbox.height, self.letterbox.width
+        _check("image", self.image, np.uint8, (height, width, 3))
+        if self.motion is not None:
+            blocks = (height // MOTION_BLOCK_PX, width // MOTION_BLOCK_PX, 2)
+            _check("motion", self.motion, np.int16, blocks)
 
 
 @dataclass(frozen=True)
@@ -162,6 +172,15 @@ class AccessUnit:
     is_discard: bool = False  # decode it, do not show it: the container cuts it away
 
 
+class TileState(IntEnum):
+    """How one tile of a frame was served."""
+
+    REUSED = 0
+    ENCODED = 1
+    MOVED = 2
+    STALE = 3  # moved or not, it should have travelled and did not
+
+
 @dataclass(frozen=True)
 class TilePlan:
     """Which tiles of a frame travel, and why."""
@@ -171,7 +190,9 @@ class TilePlan:
     tile_px: int
     kind: PacketKind
     index: NDArray[np.int32]  # [K] row-major tile numbers, ascending, unique
-    motion: NDArray[np.int16]  # [M, 2] (x, y) in 1/4 encoder px; M = rows * cols, or 0 if none
+    # [M, 2] (x, y) in 1/4 encoder px: where in the canvas a moved tile's content lies, 0 for the
+    # other tiles; M = rows * cols, or 0 if none moved
+    motion: NDArray[np.int16]
     score: NDArray[np.float32]  # [M] from 1 on a tile must travel: change / threshold, or overdue
     age: NDArray[np.int32]  # [M] frames since each tile was encoded, if it does not travel now
 
@@ -191,6 +212,15 @@ class TilePlan:
     @property
     def num_tiles(self) -> int:
         return self.rows * self.cols
+
+    def states(self) -> NDArray[np.uint8]:
+        """[rows, cols] of TileState."""
+        states = np.full(self.num_tiles, TileState.REUSED, np.uint8)
+        if len(self.motion):
+            states[self.motion.any(axis=1)] = TileState.MOVED
+        states[~(self.score < 1)] = TileState.STALE  # also where it is not a number
+        states[self.index] = TileState.ENCODED
+        return states.reshape(self.rows, self.cols)
 
 
 @dataclass(frozen=True)

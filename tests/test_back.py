@@ -169,3 +169,20 @@ def test_of_a_canvas_that_did_not_change_the_results_are_identical():
         assert np.array_equal(result.embedding, first.embedding)
         assert np.array_equal(result.detections.xyxy, first.detections.xyxy)
         assert np.array_equal(result.detections.score, first.detections.score)
+
+
+def test_a_tile_that_only_moved_changes_nothing_that_was_said(back):
+    first, second = packets("moved", 2)
+    (said,), _ = back.step([first])
+    plan = replace(as_p(second, ()).plan, motion=np.array([[8, -4], [0, 0]], np.int16))
+    (again,), _ = back.step([replace(as_p(second, ()), plan=plan)])
+    assert (again.tiles.moved, again.tiles.encoded) == (1, 0)
+    assert np.array_equal(again.embedding, said.embedding)
+    assert np.array_equal(again.detections.xyxy, said.detections.xyxy)
+    assert np.array_equal(back.picture("moved"), first_picture(first))
+
+
+def first_picture(packet):
+    rows, cols, size = packet.plan.rows, packet.plan.cols, packet.plan.tile_px
+    tiles = packet.tiles.reshape(rows, cols, size, size, 3).swapaxes(1, 2)
+    return tiles.reshape(rows * size, cols * size, 3)

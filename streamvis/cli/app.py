@@ -10,6 +10,7 @@ from streamvis import __version__
 from streamvis.cli import (
     doctor,
     eval,
+    film,
     keygen,
     probe,
     rec,
@@ -23,6 +24,7 @@ from streamvis.cli import (
     synth,
     tap,
     train,
+    tune,
     validate,
 )
 
@@ -54,6 +56,8 @@ app.command()(schema.schema)
 app.command()(synth.synth)
 app.command()(train.train)
 app.command(name="eval")(eval.eval_drive)
+app.command()(tune.tune)
+app.command()(film.film)
 app.command()(keygen.keygen)
 app.command(name="probe")(probe.probe_uri)
 app.command()(doctor.doctor)

@@ -69,7 +69,7 @@ def eval_drive(
     if not (math.isfinite(speed_factor) and speed_factor > 0):
         raise typer.BadParameter("--speed-factor must be above 0, and finite")
     configs = read_configs(config or [])
-    _check_installed(configs)
+    check_installed(configs)
     wait_quietly()
     from streamvis.eval.evaluate import Evaluation, Options  # torch takes seconds to import
     from streamvis.eval.report.page import write_report
@@ -85,7 +85,7 @@ def eval_drive(
     for name, num_frames in evaluation.resumed.items():
         print(f"{name}: {num_frames} frames were there already", flush=True)
     try:
-        with _Show() as show:
+        with Show() as show:
             evaluation.run(show.frames)
             result = evaluation.score(show.stage)
         _print(result)
@@ -93,14 +93,14 @@ def eval_drive(
             write_file(json_path, (json.dumps(result.to_dict(), indent=2) + "\n").encode())
             print(f"json:   {json_path}")
         if report:
-            write_report(result, evaluation.pictures(), report)
+            write_report(result, evaluation.pictures(), report, evaluation.tile_use())
             print(f"report: {report}")
     except KeyboardInterrupt:
         print("stopped; run the same command to go on")
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _check_installed(configs: Sequence[EvalConfig]) -> None:
+def check_installed(configs: Sequence[EvalConfig]) -> None:
     needed = [*_PACKAGES, *(["onnxruntime"] if any(c.detector.onnx for c in configs) else [])]
     missing = [name for name in needed if find_spec(name) is None]
     if missing:
@@ -116,7 +116,7 @@ def _check_probes(names: list[str]) -> None:
             raise typer.BadParameter(f"no probe {name!r}; there are {', '.join(PROBE_NAMES)}")
 
 
-class _Show:
+class Show:
     """A bar with the time left on a terminal; elsewhere a line now and then."""
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class _Show:
         self._began_frames = 0
         self._line_s = 0.0
 
-    def __enter__(self) -> _Show:
+    def __enter__(self) -> Show:
         if self._console.is_terminal:
             self._bar.start()
         return self
@@ -185,18 +185,23 @@ def _print(result: EvalResult) -> None:
 def make_tables(result: EvalResult, width: int) -> list[Table]:
     """One table; two where figures would not fit into one."""
     accuracy, costs = _accuracy(_main_group(result)), _costs()
-    table = _table(result, {**accuracy, **costs})
-    if Console(width=1000).measure(table).maximum <= width:
-        return [table]
-    return [_table(result, accuracy), _table(result, costs)]
+    table = _table("config", result.configs, {**accuracy, **costs})
+    tables = [table]
+    if Console(width=1000).measure(table).maximum > width:
+        tables = [_table("config", result.configs, columns) for columns in (accuracy, costs)]
+    others = [c for c in result.configs[1:] if c.probe is None]
+    if others:
+        against = f"against {result.configs[0].name}"
+        tables.append(_table(against, others, _differences(_main_group(result))))
+    return tables
 
 
-def _table(result: EvalResult, columns: Columns) -> Table:
+def _table(heading: str, configs: Sequence[ConfigResult], columns: Columns) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("config", overflow="fold")
-    for heading in columns:
-        table.add_column(heading, justify="right", overflow="fold")
-    for config in result.configs:
+    table.add_column(heading, overflow="fold")
+    for name in columns:
+        table.add_column(name, justify="right", overflow="fold")
+    for config in configs:
         table.add_row(config.name, *(show(config) for show in columns.values()))
     return table
 
@@ -222,6 +227,36 @@ def _costs() -> Columns:
         "p99 ms": lambda c: _score(float(np.percentile(c.cost.latency_ms, 99)), 1),
         "MB": lambda c: _score(c.cost.memory_mb, 0),
     }
+
+
+def _differences(group: str) -> Columns:
+    return {
+        f"{group} AP50": lambda c: _difference(c, group, "AP50"),
+        f"{group} AP": lambda c: _difference(c, group, "AP"),
+        "cosine": lambda c: _score(c.against.cosine_median if c.against else None, 4),
+        "p1": lambda c: _score(c.against.cosine_p1 if c.against else None, 4),
+        "time": lambda c: _times(c.against.speedup if c.against else None),
+        "operations": lambda c: _times(c.against.flop_speedup if c.against else None),
+        "arrives": lambda c: _percent(c.against.arrives if c.against else None),
+    }
+
+
+def _difference(config: ConfigResult, group: str, key: str) -> str:
+    scores = config.detection.get(group)
+    found = scores.differences.get(key) if scores else None
+    if found is None:
+        return "-"
+    it = found.interval
+    return f"{found.value:+.4f}" + (f" [{it.low:+.4f}, {it.high:+.4f}]" if it else "")
+
+
+def _times(ratio: float | None) -> str:
+    """How many times less than the first needs."""
+    return "-" if ratio is None else f"/ {ratio:.2f}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"
 
 
 def _encoded_percent(config: ConfigResult) -> float | None:

@@ -93,14 +93,14 @@ class SvTinyEncoder:
         if len(chosen) == len(x4):
             return self._network.local(x4)  # type: ignore[no-any-return]
         if not len(chosen):
-            return self._nothing(len(x4)), x32
+            return self._nothing(x4), x32
         pyramid, own = self._network.local(x4[chosen])
         x32[chosen] = own
         return {stride: _spread(x, chosen, len(x4)) for stride, x in pyramid.items()}, x32
 
-    def _nothing(self, count: int) -> dict[int, Tensor]:
+    def _nothing(self, like: Tensor) -> dict[int, Tensor]:
         channels, T = 2 * self._network.arch.pyramid_channels, self.tile_px
-        return {s: torch.zeros(count, channels, T // s, T // s, dtype=self.dtype) for s in STRIDES}
+        return {s: like.new_zeros(len(like), channels, T // s, T // s) for s in STRIDES}
 
     @property
     def _grid(self) -> tuple[int, int]:

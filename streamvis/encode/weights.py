@@ -152,7 +152,14 @@ def _read_manifest(path: Path, sha256: str) -> Manifest:
     try:
         return Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
         raise WeightsError(
-            f"{path}: not a streamvis weights manifest ({reason}); copy it again"
+            f"{path}: not a streamvis weights manifest ({_reason(error)}); copy it again"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """In one line: of a wrong form, the first key that is wrong."""
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -23,6 +23,7 @@ from streamvis.eval.detection import (
 from streamvis.eval.labels import DriveLabels
 from streamvis.eval.probe import bend_labels
 from streamvis.eval.result import (
+    Against,
     ConfigResult,
     Cost,
     DetectionScore,
@@ -33,6 +34,7 @@ from streamvis.eval.result import (
 )
 from streamvis.eval.rounds import Footage
 from streamvis.eval.runner import TURN_ROUNDS, RunRecord
+from streamvis.eval.shards import RunLog
 from streamvis.eval.streaming import streaming_score
 from streamvis.eval.tracking import tracking_score
 from streamvis.eval.tracks import track
@@ -63,7 +65,7 @@ def assemble(
             {name: by_group[group] for name, by_group in matches.items()},
             draws=DRAWS,
             seed=SEED,
-            block_frames=_block_frames(records[0]),
+            block_frames=block_frames(first),
         )
         for group in groups_of(scored)
     }
@@ -116,6 +118,7 @@ def _config_result(
         embedding=_embedding(record, records),
         cost=_cost(record),
         notes=_run_notes(record),
+        against=compare_costs(record, records),
     )
 
 
@@ -161,12 +164,38 @@ def _embedding(record: RunRecord, records: Sequence[RunRecord]) -> EmbeddingScor
     return EmbeddingScore(reference.run.name, float(cosine.min()), float(p1), float(median))
 
 
+def compare_costs(record: RunRecord, records: Sequence[RunRecord]) -> Against | None:
+    """Beside the first config, under the same probe."""
+    first = next(r for r in records if r.run.probe == record.run.probe)
+    if record is first:
+        return None
+    is_same = record.facts.model == first.facts.model and record.log.embedding.shape[1] > 0
+    cosine = np.sum(record.log.embedding * first.log.embedding, axis=1) if is_same else None
+    p1, median = (None, None) if cosine is None else np.percentile(cosine, (1, 50)).tolist()
+    return Against(
+        run=first.run.name,
+        cosine_p1=p1,
+        cosine_median=median,
+        speedup=_ratio(_service_ns(first), _service_ns(record)),
+        flop_speedup=_ratio(first.gflops_per_frame, record.gflops_per_frame),
+    )
+
+
+def _service_ns(record: RunRecord) -> float:
+    """What encoder and detector took for all frames."""
+    return float(record.log.encode_ns.sum() + record.log.detect_ns.sum())
+
+
+def _ratio(first: float, own: float) -> float | None:
+    return first / own if own else None
+
+
 def _cost(record: RunRecord) -> Cost:
     log, facts = record.log, record.facts
     return Cost(
         tiles_total=log.encoded.size,
         tiles_encoded=int(log.encoded.sum()),
-        gflops_per_frame=facts.gflops_per_frame,
+        gflops_per_frame=record.gflops_per_frame,
         encode_ms=(log.encode_ns / 1e6).astype(np.float32),
         detect_ms=(log.detect_ns / 1e6).astype(np.float32),
         latency_ms=(log.latency_ns / 1e6).astype(np.float32),
@@ -247,9 +276,9 @@ def _run_notes(record: RunRecord) -> list[str]:
     return notes
 
 
-def _block_frames(record: RunRecord) -> int:
+def block_frames(log: RunLog) -> int:
     """How many rounds make 5 s."""
-    gaps_ns = np.diff(record.log.round_media_ns)
+    gaps_ns = np.diff(log.round_media_ns)
     return max(1, round(_BLOCK_S * 1e9 / float(np.median(gaps_ns)))) if len(gaps_ns) else 1
 
 

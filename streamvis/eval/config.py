@@ -41,7 +41,11 @@ class EvalConfig(ConfigModel):
     @property
     def is_dense(self) -> bool:
         """Every tile of every frame is encoded."""
-        return self.tiling == TilingConfig()
+        return self.tiling.policy == "off"
+
+    def models(self) -> EvalConfig:
+        """Encoder and detector only: equal where two configs can share them."""
+        return EvalConfig(name="models", encoder=self.encoder, detector=self.detector)
 
     def dense(self) -> EvalConfig:
         """The same models without reuse, under the same name."""

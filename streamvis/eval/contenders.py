@@ -35,13 +35,18 @@ class Run:
 
 
 def list_runs(configs: Sequence[EvalConfig], probes: Sequence[str]) -> list[Run]:
-    """In the order of the result. A config that reuses tiles gets a dense twin; a probe's run
-    is compared to the same config without it."""
+    """In the order of the result. A config that reuses tiles gets a dense twin, unless one of
+    the others is just that; a probe's run is compared to the same config without it."""
     runs: list[Run] = []
+    dense = {config.models(): config.name for config in reversed(configs) if config.is_dense}
     for config in configs:
-        twin = None if config.is_dense else f"{config.name}@dense"
+        if config.is_dense:
+            runs.append(Run(config.name, config, None, None))
+            continue
+        has_twin = config.models() not in dense
+        twin = dense.setdefault(config.models(), f"{config.name}@dense")
         runs.append(Run(config.name, config, None, twin))
-        if twin:
+        if has_twin:
             runs.append(Run(twin, config.dense(), None, None))
     undisturbed = list(runs)
     for probe in dict.fromkeys(probes):

@@ -11,9 +11,10 @@ from streamvis.errors import SourceError
 from streamvis.eval.assemble import OnStage, assemble
 from streamvis.eval.config import EvalConfig
 from streamvis.eval.contenders import list_runs
-from streamvis.eval.gather import gather_pictures
+from streamvis.eval.gather import gather_pictures, gather_tile_use
 from streamvis.eval.labels import DriveLabels, read_labels
 from streamvis.eval.report.pictures import FramePicture
+from streamvis.eval.report.tiles import TileUse
 from streamvis.eval.result import EvalResult
 from streamvis.eval.rounds import Footage
 from streamvis.eval.runner import Contender, OnProgress, RunRecord, run_all
@@ -61,6 +62,9 @@ class Evaluation:
 
     def pictures(self) -> list[FramePicture]:
         return gather_pictures(self._footage, self._labels, self._records)
+
+    def tile_use(self) -> list[TileUse]:
+        return gather_tile_use(self._footage, self._records)
 
 
 def choose_footage(

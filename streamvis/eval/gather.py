@@ -7,11 +7,13 @@ from contextlib import closing
 
 import numpy as np
 
+from streamvis.encode.config import NONE
 from streamvis.eval.assemble import labels_for
 from streamvis.eval.detection import MatchSettings, groups_of
 from streamvis.eval.labels import DriveLabels
 from streamvis.eval.probe import disturb
 from streamvis.eval.report.pictures import FramePicture
+from streamvis.eval.report.tiles import TileUse
 from streamvis.eval.result import FrameKey
 from streamvis.eval.rounds import Footage, RoundReader
 from streamvis.eval.runner import RunRecord
@@ -40,6 +42,32 @@ def gather_pictures(
         for record, frames in zip(records, chosen, strict=True)
         for key, why in frames
     ]
+
+
+def gather_tile_use(footage: Footage, records: Sequence[RunRecord]) -> list[TileUse]:
+    """How every run with an encoder served each camera's tiles. Raises SourceError."""
+    records = [record for record in records if record.run.config.encoder.name != NONE]
+    log = records[0].log if records else None
+    first = {} if log is None else {camera: (camera, i) for camera, i in reversed(log.keys)}
+    films = {size: _Film(footage, size, first.values()) for size in map(_size, records)}
+    return [
+        _tile_use(record, camera, films[_size(record)].frame(record, first[camera]))
+        for record in records
+        for camera in footage.cameras
+        if camera in first
+    ]
+
+
+def _tile_use(record: RunRecord, camera: str, frame: Frame) -> TileUse:
+    rows = record.log.camera == camera
+    width, height = frame.letterbox.content_size
+    return TileUse(
+        config=record.run.name,
+        camera=camera,
+        image=np.ascontiguousarray(frame.image[:height, :width]),
+        media_s=record.log.media_ns[rows] / 1e9,
+        tiles=record.log.tiles[rows],
+    )
 
 
 class _Film:
@@ -81,7 +109,7 @@ def _picture(record: RunRecord, labels: DriveLabels, frame: Frame, why: str) -> 
         labels=labels_for(record.run, labels).frames[key],
         detections=detections[detections.score >= _SHOWN_SCORE],
         source_size=(frame.letterbox.source_width, frame.letterbox.source_height),
-        encoded=record.log.encoded[record.log.keys.index(key)],
+        tiles=record.log.tiles[record.log.keys.index(key)],
         why=why,
     )
 

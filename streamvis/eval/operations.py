@@ -8,27 +8,51 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 from torch.utils.flop_counter import FlopCounterMode
 
 from streamvis.errors import WeightsError
 from streamvis.eval.config import EvalConfig
 from streamvis.eval.rounds import Round
 from streamvis.eval.stepper import Stepper
+from streamvis.types import TileState
 
 
-def count_gflops(stepper: Stepper, rounds: Sequence[Round]) -> float:
-    """Operations a frame, 10^9, of matrix products and convolutions; a multiplication with its
-    addition is 2. Of all rounds but the first, where each camera begins with all of its tiles.
-    Untimed; leaves the stepper reset."""
-    counted = rounds[1:] or rounds
-    if counted is not rounds:
-        stepper.step([timed.frame for timed in rounds[0].frames])
-    with FlopCounterMode(display=False) as counter:
-        for r in counted:
-            stepper.step([timed.frame for timed in r.frames])
+class Operations(BaseModel):
+    """What a contender computes, 10^9 operations: matrix products and convolutions; a
+    multiplication with its addition is 2."""
+
+    model_config = ConfigDict(frozen=True)
+
+    frame: float  # for every frame: a user's ONNX model
+    news: float  # for every frame of which anything changed: what is always dense
+    tile: float  # for every tile that is encoded
+
+    def per_frame(self, tiles: NDArray[np.uint8]) -> float:
+        """Mean of frames whose tiles were served like this, [F, rows, cols] of TileState."""
+        num_news, num_tiles = _count(tiles)
+        return self.frame + (self.news * num_news + self.tile * num_tiles) / len(tiles)
+
+
+def count_operations(stepper: Stepper, rounds: Sequence[Round]) -> Operations:
+    """Counted in these rounds, by least squares. Untimed; leaves the stepper reset."""
+    served, gflops = [], []
+    for r in rounds:
+        with FlopCounterMode(display=False) as counter:
+            step = stepper.step([timed.frame for timed in r.frames])
+        served.append(_count(np.stack([packet.plan.states() for packet in step.packets])))
+        gflops.append(counter.get_total_flops() / 1e9)
     stepper.reset()
-    num_frames = sum(len(r.frames) for r in counted)
-    return float(counter.get_total_flops()) / num_frames / 1e9 + _onnx_gflops(stepper.config)
+    # Dense rounds are all alike: of the many solutions lstsq takes the shortest, which is as good.
+    (news, tile), *_ = np.linalg.lstsq(np.array(served, float), np.array(gflops), rcond=None)
+    return Operations(frame=_onnx_gflops(stepper.config), news=float(news), tile=float(tile))
+
+
+def _count(tiles: NDArray[np.uint8]) -> tuple[int, int]:
+    """Frames that had news, and tiles that were encoded, in [F, rows, cols] of TileState."""
+    is_encoded = tiles == TileState.ENCODED
+    return int(is_encoded.any(axis=(1, 2)).sum()), int(is_encoded.sum())
 
 
 def _onnx_gflops(config: EvalConfig) -> float:

@@ -127,6 +127,36 @@ class EmbeddingScore:
 
 
 @dataclass(frozen=True)
+class Against:
+    """A run beside the first config's (of the same probe) on the same frames, in turns."""
+
+    run: str  # the first config's
+    cosine_p1: float | None  # of the embeddings; None: they are not of one encoder
+    cosine_median: float | None
+    speedup: float | None  # its time to encode and detect all frames over this one's
+    flop_speedup: float | None
+
+    @property
+    def arrives(self) -> float | None:
+        """How much of the saved operations is saved time; None: none were saved."""
+        if not self.speedup or not self.flop_speedup or self.flop_speedup <= 1:
+            return None
+        return self.speedup / self.flop_speedup
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "cosine": {
+                "p1": _rounded(self.cosine_p1, 6),
+                "median": _rounded(self.cosine_median, 6),
+            },
+            "speedup": _rounded(self.speedup),
+            "flop_speedup": _rounded(self.flop_speedup),
+            "arrives": _rounded(self.arrives),
+        }
+
+
+@dataclass(frozen=True)
 class Cost:
     """What the frames cost. Times are this machine's, measured in turns with the other configs."""
 
@@ -177,6 +207,7 @@ class ConfigResult:
     embedding: EmbeddingScore | None
     cost: Cost
     notes: Sequence[str] = ()  # what the reader must know, one sentence each
+    against: Against | None = None  # None: it is the first
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -187,6 +218,7 @@ class ConfigResult:
             "streaming": self.streaming.to_dict() if self.streaming else None,
             "tracking": {name: score.to_dict() for name, score in self.tracking.items()},
             "embedding": self.embedding.to_dict() if self.embedding else None,
+            "against_first": self.against.to_dict() if self.against else None,
             "cost": self.cost.to_dict(),
             "config": dict(self.config),
             "notes": list(self.notes),

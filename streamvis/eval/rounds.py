@@ -46,10 +46,10 @@ class Footage:
     cameras: tuple[str, ...]
     max_frames: int | None = None  # of each camera
 
-    def open(self, camera: str, input_size: tuple[int, int]) -> Source:
-        """Raises SourceError."""
+    def open(self, camera: str, input_size: tuple[int, int], with_motion: bool = False) -> Source:
+        """`with_motion`: frames carry the codec's motion. Raises SourceError."""
         config = SourceConfig(uri=str(self.folder), camera=camera, max_frames=self.max_frames)
-        return open_source(camera, config, input_size)
+        return open_source(camera, config, input_size, with_motion)
 
     def infos(self) -> dict[str, CameraInfo]:
         """What the videos say of themselves. Raises SourceError."""
@@ -75,10 +75,12 @@ class RoundReader:
     Frames belong to one round when they are less than half a frame interval apart.
     """
 
-    def __init__(self, footage: Footage, input_size: tuple[int, int]) -> None:
-        """Raises SourceError."""
+    def __init__(
+        self, footage: Footage, input_size: tuple[int, int], with_motion: bool = False
+    ) -> None:
+        """`with_motion`: frames carry the codec's motion. Raises SourceError."""
         self._footage = footage
-        self._sources = {camera: footage.open(camera, input_size) for camera in footage.cameras}
+        self._sources = {c: footage.open(c, input_size, with_motion) for c in footage.cameras}
         fps = {name: s.info.fps for name, s in self._sources.items() if s.info}
         self.fps = {name: value or _UNKNOWN_FPS for name, value in fps.items()}
         self._window_ns = round(0.5e9 / max(self.fps.values()))

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from streamvis.eval.config import EvalConfig
 from streamvis.eval.contenders import Run, digest
-from streamvis.eval.operations import count_gflops
+from streamvis.eval.operations import Operations, count_operations
 from streamvis.eval.probe import disturb
 from streamvis.eval.rounds import Footage, Round, RoundReader
 from streamvis.eval.shards import RunLog, Shard, ShardStore
@@ -26,8 +26,6 @@ from streamvis.eval.stepper import Models, Stepper, run_turn
 from streamvis.types import ModelId
 
 TURN_ROUNDS = 20
-_COUNTED_ROUNDS = 6  # of the first turn, for the operations
-
 _Size = tuple[int, int]  # (width, height) px
 OnProgress = Callable[[int, int | None], None]  # frames done, and how many there are if known
 
@@ -36,7 +34,7 @@ class RunFacts(BaseModel):
     """What is measured once a run."""
 
     model: ModelId
-    gflops_per_frame: float
+    operations: Operations  # counted in the first turn
     memory_mb: float | None
     load_average: float  # of the minute before it began: what else the machine did
 
@@ -50,6 +48,11 @@ class RunRecord:
     facts: RunFacts
     resumed_rounds: tuple[int, ...]  # where a new process went on, after a kill
     sessions: frozenset[str]  # the calls of run_all() that ran a part of it
+
+    @property
+    def gflops_per_frame(self) -> float:
+        """Mean of all of its frames."""
+        return self.facts.operations.per_frame(self.log.tiles)
 
 
 class Contender:
@@ -83,7 +86,7 @@ class Contender:
     def load(self, cache: dict[EvalConfig, Models]) -> None:
         """Raises WeightsError or ConfigError."""
         config, batch = self.run.config, len(self._cameras)
-        same = EvalConfig(name="models", encoder=config.encoder, detector=config.detector)
+        same = config.models()
         if same not in cache:
             cache[same] = Models.load(same, batch)
         self._stepper = Stepper(config, self._cameras, cache[same])
@@ -93,7 +96,7 @@ class Contender:
         """Run the next turn and save it. Raises OutputError."""
         assert self._stepper is not None, "load() comes before step()"
         if self._facts is None:
-            self._facts = self._measure(self._stepper, rounds[:_COUNTED_ROUNDS])
+            self._facts = self._measure(self._stepper, rounds)
             self._store.save_facts(self._facts.model_dump_json())
         log = run_turn(self._stepper, rounds)
         shard = Shard(log, is_last, self._is_resuming, session)
@@ -112,10 +115,9 @@ class Contender:
         return RunRecord(self.run, RunLog.concat(logs), self._facts, resumed, sessions)
 
     def _measure(self, stepper: Stepper, rounds: Sequence[Round]) -> RunFacts:
-        gflops = count_gflops(stepper, rounds)
         return RunFacts(
             model=stepper.model,
-            gflops_per_frame=gflops,
+            operations=count_operations(stepper, rounds),
             memory_mb=self._memory_mb,
             load_average=self._load_average,
         )
@@ -129,9 +131,10 @@ def run_all(
     Raises SourceError, WeightsError or OutputError; what was finished until then is kept.
     """
     pending, session = [c for c in contenders if not c.is_complete], uuid4().hex
+    with_motion = any(c.run.config.tiling.wants_codec_motion for c in pending)
     with ExitStack() as stack:
         readers = {
-            size: stack.enter_context(closing(RoundReader(footage, size)))
+            size: stack.enter_context(closing(RoundReader(footage, size, with_motion)))
             for size in dict.fromkeys(c.run.config.encoder.input_size for c in pending)
         }
         models: dict[EvalConfig, Models] = {}

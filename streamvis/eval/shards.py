@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from streamvis.errors import OutputError
 from streamvis.eval.result import FrameKey
 from streamvis.render.output_file import PendingFile, output_error, write_file
-from streamvis.types import Detections
+from streamvis.types import Detections, TileState
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class RunLog:
     frame_index: NDArray[np.int64]  # [F]
     media_ns: NDArray[np.int64]  # [F] since the camera's first frame
     is_discont: NDArray[np.bool_]  # [F]
-    encoded: NDArray[np.bool_]  # [F, rows, cols]
+    tiles: NDArray[np.uint8]  # [F, rows, cols] of TileState
     encode_ns: NDArray[np.int64]  # [F] a frame's share of its round
     detect_ns: NDArray[np.int64]  # [F] a frame's share of its round
     latency_ns: NDArray[np.int64]  # [F] decoded to tracked
@@ -47,6 +47,12 @@ class RunLog:
     num_frames: NDArray[np.int64]  # [R] of each round
     round_media_ns: NDArray[np.int64]  # [R]
     service_ns: NDArray[np.int64]  # [R] front and back, all cameras
+
+    @property
+    def encoded(self) -> NDArray[np.bool_]:
+        """[F, rows, cols]"""
+        is_encoded: NDArray[np.bool_] = self.tiles == TileState.ENCODED
+        return is_encoded
 
     @property
     def keys(self) -> list[FrameKey]:

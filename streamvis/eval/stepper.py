@@ -119,7 +119,7 @@ def to_log(rounds: Sequence[Round], steps: Sequence[StepResult]) -> RunLog:
         frame_index=np.array([result.frame_index for result in results], np.int64),
         media_ns=np.array([t.media_ns for t in timed], np.int64),
         is_discont=np.array([result.is_discont for result in results], np.bool_),
-        encoded=np.stack([_encoded(packet) for packet in packets]),
+        tiles=np.stack([packet.plan.states() for packet in packets]),
         encode_ns=_between(results, "received", "encoded") // sizes,
         detect_ns=_between(results, "encoded", "detected") // sizes,
         latency_ns=_between(results, "decoded", "tracked"),
@@ -136,10 +136,3 @@ def to_log(rounds: Sequence[Round], steps: Sequence[StepResult]) -> RunLog:
 
 def _between(results: Sequence[FrameResult], start: str, end: str) -> np.ndarray:
     return np.array([r.stamps_ns[end] - r.stamps_ns[start] for r in results], np.int64)
-
-
-def _encoded(packet: TilePacket) -> np.ndarray:
-    """bool [rows, cols]: the tiles that travelled."""
-    mask = np.zeros((packet.plan.rows, packet.plan.cols), np.bool_)
-    mask.ravel()[packet.plan.index] = True
-    return mask

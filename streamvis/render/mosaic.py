@@ -10,8 +10,10 @@ import numpy as np
 from streamvis.render.draw import draw_caption
 from streamvis.render.picture import Picture, fit_size, resize
 from streamvis.render.text import draw_text, text_mask
+from streamvis.render.tile_map import legend
 
 _GUTTER_PX = 4
+_LEGEND_PX = 28
 _GUTTER = (14, 16, 20)
 _EMPTY_CELL = (30, 34, 40)
 _FAINT = (120, 128, 138)
@@ -20,14 +22,23 @@ _FAINT = (120, 128, 138)
 class Mosaic:
     """A near-square grid of cells, one for each camera in the order given."""
 
-    def __init__(self, cameras: Sequence[str], cell_size: tuple[int, int] = (640, 360)) -> None:
-        """`cell_size` is (width, height) px, both even so that the whole can be H.264."""
+    def __init__(
+        self,
+        cameras: Sequence[str],
+        cell_size: tuple[int, int] = (640, 360),
+        has_legend: bool = False,
+    ) -> None:
+        """`cell_size` is (width, height) px, both even so that the whole can be H.264.
+        `has_legend` tells below the cells what the colours of tiles mean."""
         if not cameras or cell_size[0] % 2 or cell_size[1] % 2:
             raise ValueError(f"need a camera and an even cell size, got {cameras}, {cell_size}")
         self.cell_size = cell_size
         cols = math.ceil(math.sqrt(len(cameras)))
         rows = math.ceil(len(cameras) / cols)
-        self._canvas = np.full((*_extent(rows, cols, cell_size), 3), _GUTTER, np.uint8)
+        height, width = _extent(rows, cols, cell_size)
+        self._canvas = np.full((height + has_legend * _LEGEND_PX, width, 3), _GUTTER, np.uint8)
+        if has_legend:
+            self._canvas[height:] = legend(width, _LEGEND_PX)
         self._cells = {
             camera: _cell(self._canvas, *divmod(i, cols), cell_size)
             for i, camera in enumerate(cameras)

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
-from streamvis.render.draw import draw_caption, draw_detections
+from streamvis.render.draw import draw_caption
+from streamvis.render.frame_view import view_frame
 from streamvis.render.jpeg import decode_jpeg, write_png
 from streamvis.render.mosaic import Mosaic
 from streamvis.render.output_file import PendingFile
-from streamvis.render.picture import Picture, fit_size, resize
+from streamvis.render.picture import Picture
+from streamvis.render.tile_map import tiles_text
 from streamvis.render.timeline import Timeline
 from streamvis.render.video_writer import VideoWriter
-from streamvis.types import CLASSES, Detections, LetterBox
+from streamvis.types import CLASSES, Detections, LetterBox, TilePlan
 
-Half = TypeVar("Half")
+Part = TypeVar("Part")
 
-_MAX_UNPAIRED = 64  # pictures, and results, of a camera that wait for their other half
+_MAX_UNPAIRED = 64  # pictures, results and plans of a camera that wait for the others
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,15 @@ class _Shot:
     frame_index: int
     jpeg: bytes  # the encoder's input, letter-boxed
     result: _Result
+    plan: TilePlan | None  # None: no tile maps are wanted
 
 
 class MosaicVideo:
     """Writes a mosaic video of all cameras to `path` and a still beside it (`.png`).
 
-    Pictures and results may come in any order; a frame is shown once it has both. The video runs
-    at the rate of the fastest camera, in capture time. In a replay the same frames make the same
-    file. Memory is bounded: a picture whose result never comes is forgotten.
+    Pictures, results and plans may come in any order; a frame is shown once it has all of them.
+    The video runs at the rate of the fastest camera, in capture time. In a replay the same frames
+    make the same file. Memory is bounded: a picture whose result never comes is forgotten.
     """
 
     def __init__(
@@ -58,26 +59,35 @@ class MosaicVideo:
         cell_size: tuple[int, int] = (640, 360),
         min_score: float = 0.3,
         fps: float | None = None,
+        shows_tiles: bool = False,
     ) -> None:
         """Raises OutputError at once if `path` cannot be written.
 
         `min_score` hides what is weaker, unless it belongs to a track. `fps` is the fastest
-        camera's if not given."""
+        camera's if not given. With `shows_tiles`, each frame needs its plan."""
         self.path, self.still_path = path, path.with_suffix(".png")
         for output in (self.path, self.still_path):
             PendingFile(output).discard()
         self._classes, self._min_score = classes, min_score
-        self._mosaic = Mosaic(cameras, cell_size)
+        self._shows_tiles = shows_tiles
+        self._mosaic = Mosaic(cameras, cell_size, has_legend=shows_tiles)
         self._timeline: Timeline[_Shot] = Timeline(cameras, fps)
         self._images: dict[str, dict[int, bytes]] = {camera: {} for camera in cameras}
         self._results: dict[str, dict[int, _Result]] = {camera: {} for camera in cameras}
+        self._plans: dict[str, dict[int, TilePlan]] = {camera: {} for camera in cameras}
         self._writer: VideoWriter | None = None
         self._fullest = _FullestTick()
 
     def see_image(self, camera: str, frame_index: int, jpeg: bytes) -> None:
         """`jpeg` is the encoder's input, letter-boxed at the top left."""
         _remember(self._images[camera], frame_index, jpeg)
-        self._pair(camera, frame_index)
+        self._join(camera, frame_index)
+
+    def see_plan(self, camera: str, frame_index: int, plan: TilePlan) -> None:
+        """Which tiles of the frame were encoded; only with `shows_tiles`."""
+        assert self._shows_tiles, "nobody wants tile maps"
+        _remember(self._plans[camera], frame_index, plan)
+        self._join(camera, frame_index)
 
     def see_detections(
         self,
@@ -94,7 +104,7 @@ class MosaicVideo:
         is_shown = (detections.track_id >= 0) | (detections.score >= self._min_score)
         result = _Result(detections[is_shown], source_size, t_ns, age_ms)
         _remember(self._results[camera], frame_index, result)
-        self._pair(camera, frame_index)
+        self._join(camera, frame_index)
 
     def close(self) -> int:
         """Finish both files; returns the number of frames in the video.
@@ -111,12 +121,14 @@ class MosaicVideo:
         if self._writer is not None:
             self._writer.discard()
 
-    def _pair(self, camera: str, frame_index: int) -> None:
-        if frame_index not in self._images[camera] or frame_index not in self._results[camera]:
+    def _join(self, camera: str, frame_index: int) -> None:
+        is_waiting = frame_index in self._images[camera] and frame_index in self._results[camera]
+        if not is_waiting or (self._shows_tiles and frame_index not in self._plans[camera]):
             return
         jpeg = self._images[camera].pop(frame_index)
         result = self._results[camera].pop(frame_index)
-        shot = _Shot(camera, frame_index, jpeg, result)
+        plan = self._plans[camera].pop(frame_index, None)
+        shot = _Shot(camera, frame_index, jpeg, result, plan)
         self._write(self._timeline.add(camera, result.t_ns, shot))
 
     def _write(self, ticks: Iterable[Mapping[str, _Shot]]) -> None:
@@ -138,9 +150,10 @@ class MosaicVideo:
         """The shot's picture at the size of its cell, with everything painted on it."""
         canvas = decode_jpeg(shot.jpeg)
         letterbox = LetterBox(*shot.result.source_size, canvas.shape[1], canvas.shape[0])
-        width, height = letterbox.content_size
-        picture = resize(canvas[:height, :width], fit_size((width, height), self._mosaic.cell_size))
-        draw_detections(picture, _to_picture(shot, picture), self._classes)
+        picture = view_frame(
+            *(canvas, letterbox, shot.result.detections, self._classes, self._mosaic.cell_size),
+            plan=shot.plan,
+        )
         draw_caption(picture, shot.camera, _details(shot))
         return picture
 
@@ -168,19 +181,13 @@ class _FullestTick:
             self._best.popleft()
 
 
-def _remember(waiting: dict[int, Half], frame_index: int, half: Half) -> None:
-    waiting[frame_index] = half
+def _remember(waiting: dict[int, Part], frame_index: int, part: Part) -> None:
+    waiting[frame_index] = part
     if len(waiting) > _MAX_UNPAIRED:
         del waiting[next(iter(waiting))]  # the one that waits longest
 
 
-def _to_picture(shot: _Shot, picture: Picture) -> Detections:
-    """The shot's boxes in pixels of the picture."""
-    (height, width, _), (source_width, source_height) = picture.shape, shot.result.source_size
-    scale = np.array([width / source_width, height / source_height] * 2, np.float32)
-    return shot.result.detections.with_boxes(shot.result.detections.xyxy * scale)
-
-
 def _details(shot: _Shot) -> str:
     age = "" if shot.result.age_ms is None else f"   age {shot.result.age_ms:.0f} ms"
-    return f"frame {shot.frame_index}{age}"
+    tiles = "" if shot.plan is None else f"   {tiles_text(shot.plan.states())}"
+    return f"frame {shot.frame_index}{tiles}{age}"

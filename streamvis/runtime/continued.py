@@ -13,7 +13,8 @@ from streamvis.types import NO_FRAMES, AccessUnit, CameraInfo, Frame, Ledger
 
 def open_continued(config: PipelineConfig, camera: str, before: Ledger = NO_FRAMES) -> Source:
     """The camera's source; raises SourceError. `before` says where its earlier frames went."""
-    source = open_source(camera, config.sources[camera], config.encoder.input_size)
+    size, with_motion = config.encoder.input_size, config.tiling.wants_codec_motion
+    source = open_source(camera, config.sources[camera], size, with_motion)
     return ContinuedSource(source, before) if before.source_frames else source
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from streamvis.client import DetMessage, ImgMessage, Subscriber
+from streamvis.client import DetMessage, ImgMessage, PlanMessage, Subscriber
 from streamvis.errors import OutputError
 from streamvis.render.mosaic_video import MosaicVideo
 from streamvis.topology import PipelineConfig
@@ -28,8 +28,10 @@ class Film:
             list(config.sources),
             min_score=config.tracker.high_score,  # weaker ones are shown once they are tracked
             fps=config.mosaic.fps,
+            shows_tiles=config.reuses_tiles,
         )
-        self._subscriber = Subscriber(address, kinds=("det", "img"))
+        kinds = ("det", "img", "plan") if config.reuses_tiles else ("det", "img")
+        self._subscriber = Subscriber(address, kinds=kinds)
         self._thread = threading.Thread(target=self._run, name="film", daemon=True)
         self._first_ns: dict[str, int] = {}  # time of each camera's first frame
         self.num_frames = 0
@@ -59,6 +61,8 @@ class Film:
             return  # added since the film began: its places are taken
         if isinstance(message, ImgMessage):
             self._video.see_image(message.camera, message.frame_index, message.jpeg)
+        elif isinstance(message, PlanMessage):
+            self._video.see_plan(message.camera, message.frame_index, message.plan)
         elif isinstance(message, DetMessage):
             self._video.see_detections(
                 message.camera,

@@ -15,8 +15,11 @@ from streamvis.source.video import VideoSource
 from streamvis.source.window import WindowSource
 
 
-def open_source(name: str, config: SourceConfig, input_size: tuple[int, int]) -> Source:
-    """Open camera `name`. Frames come at `input_size` (width, height) px, letter-boxed.
+def open_source(
+    name: str, config: SourceConfig, input_size: tuple[int, int], with_motion: bool = False
+) -> Source:
+    """Open camera `name`. Frames come at `input_size` (width, height) px, letter-boxed, and
+    `with_motion` they carry the codec's motion where it tells.
 
     Raises SourceError with a typed state when a recording cannot be opened; a live camera says how
     it is while it is read.
@@ -25,21 +28,27 @@ def open_source(name: str, config: SourceConfig, input_size: tuple[int, int]) ->
         return LiveSource(name, config, input_size)
     is_window = config.start > 0 or config.end is not None
     if not (is_window or config.loop):
-        return _open_whole(name, config, input_size, config.max_frames)
+        return _open_whole(name, config, input_size, with_motion, config.max_frames)
     if not config.loop:
-        whole = _open_whole(name, config, input_size, None)
+        whole = _open_whole(name, config, input_size, with_motion)
         return WindowSource(whole, config.start, config.end, config.max_frames)
-    looped = LoopSource(lambda: _open_round(name, config, input_size))
+    looped = LoopSource(lambda: _open_round(name, config, input_size, with_motion))
     return WindowSource(looped, max_frames=config.max_frames)
 
 
-def _open_round(name: str, config: SourceConfig, input_size: tuple[int, int]) -> Source:
-    whole = _open_whole(name, config, input_size, None)
+def _open_round(
+    name: str, config: SourceConfig, input_size: tuple[int, int], with_motion: bool
+) -> Source:
+    whole = _open_whole(name, config, input_size, with_motion)
     return WindowSource(whole, config.start, config.end)
 
 
 def _open_whole(
-    name: str, config: SourceConfig, input_size: tuple[int, int], max_frames: int | None
+    name: str,
+    config: SourceConfig,
+    input_size: tuple[int, int],
+    with_motion: bool,
+    max_frames: int | None = None,
 ) -> Source:
     if config.uri.startswith(SYNTH_SCHEME):
         return _open_synth(name, config, input_size, max_frames)
@@ -47,14 +56,19 @@ def _open_whole(
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder; check `uri`", "not_found")
     if is_recording(path):
-        return RecordedSource(path, config.camera or name, name, input_size, max_frames)
+        recorded = config.camera or name
+        return RecordedSource(path, recorded, name, input_size, max_frames, with_motion)
     if path.is_dir():
-        return _open_drive(name, config, input_size, max_frames)
-    return VideoSource(path, name, input_size, max_frames=max_frames)
+        return _open_drive(name, config, input_size, with_motion, max_frames)
+    return VideoSource(path, name, input_size, max_frames=max_frames, with_motion=with_motion)
 
 
 def _open_drive(
-    name: str, config: SourceConfig, input_size: tuple[int, int], max_frames: int | None
+    name: str,
+    config: SourceConfig,
+    input_size: tuple[int, int],
+    with_motion: bool,
+    max_frames: int | None,
 ) -> Source:
     drive = Drive(Path(config.uri))
     recorded = config.camera or name
@@ -67,6 +81,7 @@ def _open_drive(
         capture_uncertainty_ns=CAPTURE_UNCERTAINTY_NS,
         max_frames=max_frames,
         intrinsics=drive.intrinsics(recorded),
+        with_motion=with_motion,
     )
 
 

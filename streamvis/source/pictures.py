@@ -13,10 +13,12 @@ from typing import Any, Protocol, TypeAlias
 import av
 import numpy as np
 from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 
 from streamvis.errors import SourceError
 from streamvis.source.base import LetterBoxer, OnUnit
-from streamvis.types import AccessUnit, CameraInfo, CaptureTime, Frame
+from streamvis.source.motion import ask_for_vectors, motion_field
+from streamvis.types import AccessUnit, CameraInfo, CaptureTime, Frame, LetterBox
 
 Packet: TypeAlias = "av.Packet[Any]"
 NO_TIME = CaptureTime(0, "none", 0)
@@ -77,10 +79,15 @@ class PictureSource:
         camera: str,
         input_size: tuple[int, int],
         max_frames: int | None = None,
+        with_motion: bool = False,
     ) -> None:
+        """`with_motion`: frames carry the codec's motion where it tells."""
         self.info = packets.info
         self.on_unit: OnUnit | None = None
         self._packets = packets
+        self._with_motion = with_motion
+        if with_motion:
+            ask_for_vectors(packets.context)
         self._camera = camera
         self._boxer = LetterBoxer(input_size)
         self._max_frames = max_frames
@@ -206,9 +213,16 @@ class PictureSource:
             num_skipped=self._packets.first_index,
             is_discont=self._is_discont(pts, (picture.width, picture.height)),
             is_corrupt=picture.is_corrupt,
+            motion=self._motion(picture, letterbox),
         )
         self._last_pts, self._last_size = pts, (picture.width, picture.height)
         return frame
+
+    def _motion(self, picture: av.VideoFrame, letterbox: LetterBox) -> NDArray[np.int16] | None:
+        """Of streams with B-frames none: their vectors are not from the picture shown before."""
+        if not self._with_motion or self._packets.context.has_b_frames:
+            return None
+        return motion_field(picture, letterbox)
 
     def _is_discont(self, pts: int, size: tuple[int, int]) -> bool:
         is_anew = pts in self._anew

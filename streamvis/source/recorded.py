@@ -35,9 +35,11 @@ class RecordedSource(PictureSource):
         camera: str,
         input_size: tuple[int, int],
         max_frames: int | None = None,
+        with_motion: bool = False,
     ) -> None:
         """`recorded` is the camera's name in the recording; raises SourceError."""
-        super().__init__(_RecordedPackets(path, recorded), camera, input_size, max_frames)
+        packets = _RecordedPackets(path, recorded)
+        super().__init__(packets, camera, input_size, max_frames, with_motion)
 
 
 class _RecordedPackets:

@@ -34,9 +34,10 @@ class VideoSource(PictureSource):
         capture_uncertainty_ns: int = 0,
         max_frames: int | None = None,
         intrinsics: Intrinsics | None = None,
+        with_motion: bool = False,
     ) -> None:
         packets = _FilePackets(path, capture_ns, capture_uncertainty_ns, max_frames, intrinsics)
-        super().__init__(packets, camera, input_size, max_frames)
+        super().__init__(packets, camera, input_size, max_frames, with_motion)
 
 
 class _FilePackets:

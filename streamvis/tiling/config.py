@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from streamvis.config.model import ConfigModel
 
 Policy = Literal["off", "threshold", "budget", "deadline"]
+MotionKind = Literal["auto", "codec", "flow", "none"]
 
 
 class TilingConfig(ConfigModel):
@@ -28,6 +29,11 @@ class TilingConfig(ConfigModel):
     box_factor: float = Field(default=0.5, gt=0, le=1)
     """The threshold of tiles where something was detected, as a share of the others'."""
 
+    motion: MotionKind = "none"
+    """How a tile whose content only moved is told from one with news: codec, the vectors of H.264
+    and MPEG-4; flow, optical flow; auto, the codec's where it has any, else flow. A tile where
+    something was detected never counts as moved."""
+
     refresh: bool = True
     """Encode every tile anew at least every `max_age` frames, a slice of them in each frame."""
 
@@ -35,13 +41,18 @@ class TilingConfig(ConfigModel):
     """Frames."""
 
     dense_above: float = Field(default=0.9, gt=0, le=1)
-    """policy threshold: when more than this share of the tiles changed, it was a cut: send all."""
+    """policy threshold: when more than this share of the tiles changed, it was a cut: send all.
+    All are sent, too, when the exposure jumped."""
 
     budget: int | None = Field(default=None, ge=0)
     """policy budget: tiles a frame, the refreshed ones included."""
 
     deadline_ms: float | None = Field(default=None, gt=0)
     """policy deadline: time of encoder and detector a frame."""
+
+    @property
+    def wants_codec_motion(self) -> bool:
+        return self.policy != "off" and self.motion in ("auto", "codec")
 
     @model_validator(mode="after")
     def _check_policy(self) -> TilingConfig:

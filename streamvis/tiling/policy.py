@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from streamvis.tiling.config import TilingConfig
 
-_AIM = 0.8  # of the deadline: what is left is for the frames that take longer
+_AIM = 0.75  # of the deadline: what is left is for the frames that take longer
 _SHRINK, _GROW = 0.75, 1.05
 _MAX_SCORE = 1e6  # stands for "infinitely": keeps the products finite
 
@@ -16,7 +16,8 @@ class Allowance:
     """The most tiles a P packet may carry; None: as many as changed.
 
     `deadline` knows no model of the encoder's cost: it gives way fast when a frame took too long
-    and comes back slowly, as a network's congestion control does.
+    and comes back slowly, as a network's congestion control does (and as there, RFC 7661, an
+    allowance that was not used up does not grow).
     """
 
     def __init__(self, config: TilingConfig, num_tiles: int) -> None:
@@ -32,9 +33,10 @@ class Allowance:
         """`service_ns`: what the frame before took behind the front; 0 when it is not known."""
         if not self._deadline_ns:
             return self._fixed
+        is_used_up = num_sent >= int(self._tiles)  # else its time says nothing about more tiles
         if service_ns > _AIM * self._deadline_ns:
-            self._tiles = max(1.0, min(self._tiles, num_sent) * _SHRINK)
-        elif service_ns > 0:
+            self._tiles = max(1.0, self._tiles * _SHRINK)
+        elif service_ns > 0 and is_used_up:
             self._tiles = min(float(self._num_tiles), max(self._tiles * _GROW, self._tiles + 0.25))
         return int(self._tiles)
 

@@ -53,6 +53,7 @@ def test_one_command_gives_table_json_and_report(drive: Path, tmp_path: Path) ->
     for word in ("vehicle AP50", "tiny+xray", "peer+xray", "6 labelled of 6 frames", "1 track"):
         assert word in text
     assert "…" not in text  # nothing is cut off
+    assert "against tiny" in text
     result = json.loads(json_path.read_text())
     assert list(result["configs"]) == ["tiny", "peer", "tiny+xray", "peer+xray"]
     assert result["cameras"] == ["b"]

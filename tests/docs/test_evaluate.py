@@ -12,7 +12,7 @@ from conftest import REPO
 from eval.report.sample import sample_result
 
 from streamvis.eval.detection import GROUPS
-from streamvis.eval.result import Difference, EvalResult, Interval
+from streamvis.eval.result import Against, Difference, EvalResult, Interval
 
 PAGE = REPO / "docs/evaluate.md"
 FREE = re.compile(r"(settings|machine|configs\.<name>\.config|configs\.<name>\.streaming\.<class>)")
@@ -57,6 +57,7 @@ def full_result() -> EvalResult:
         differences=dict.fromkeys(names, Difference(0.1, interval)),
     )
     config = replace(sample.configs[0], detection={"car": score}, probe="fade")
+    config = replace(config, against=Against("sv_tiny", 0.99, 1.0, 2.0, 2.5))
     return replace(sample, configs=[config])
 
 

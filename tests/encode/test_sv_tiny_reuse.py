@@ -96,6 +96,15 @@ def test_any_p_packets_equal_dense_on_the_canvas(tiling: Model, stream: list[set
         assert tiling.error(found, camera) <= TOLERANCE
 
 
+def test_tiles_that_moved_leave_it_exact(model: Model) -> None:
+    camera = Camera(model.encoder)
+    model.encoder.encode_changed([camera.every_tile()])
+    update = camera.update([2])
+    moved = replace(update.plan, motion=np.full((6, 2), 9, np.int16))
+    found = model.encoder.encode_changed([replace(update, plan=moved)])
+    assert model.error(found, camera) <= TOLERANCE
+
+
 def test_tiles_of_little_worth_say_nothing_but_a_glance(untrained_weights: Path) -> None:
     model = Model(untrained_weights, min_worth=SOME)
     camera = Camera(model.encoder)

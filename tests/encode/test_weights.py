@@ -60,6 +60,14 @@ def test_broken_manifest(bundle: Path) -> None:
         load_bundle(bundle)
 
 
+def test_manifest_of_another_form_names_the_key(bundle: Path) -> None:
+    manifest = json.loads(bundle.with_suffix(".json").read_text())
+    manifest["arch"]["num_attentions"] = 3
+    bundle.with_suffix(".json").write_text(json.dumps(manifest))
+    with pytest.raises(WeightsError, match=r"arch\.num_attentions"):
+        load_bundle(bundle)
+
+
 def test_other_shape_says_which_part(bundle: Path) -> None:
     bundle.with_suffix(".json").unlink()  # so the default architecture is assumed
     with pytest.raises(WeightsError, match="its encoder does not fit this architecture"):

@@ -67,6 +67,37 @@ def test_embeddings_are_compared_where_there_are_two(result: EvalResult) -> None
     assert -1 <= bent.embedding.min <= bent.embedding.p1 <= bent.embedding.median < 1
 
 
+def test_every_config_stands_beside_the_first_under_the_same_probe(result: EvalResult) -> None:
+    plain, peer, bent, bent_peer = result.configs
+    assert plain.against is None
+    assert bent.against is None
+    for config, first in ((peer, "tiny"), (bent_peer, "tiny+fisheye")):
+        assert config.against is not None
+        assert config.against.run == first
+        assert config.against.cosine_median is None, "another model has no embedding to compare"
+        assert config.against.speedup is not None
+        assert config.against.arrives is not None, "this peer has next to no operations"
+
+
+def test_reuse_stands_beside_dense(tmp_path: Path) -> None:
+    folder = write_tiny_drive(tmp_path / "drive", num_frames=24, cameras="a")
+    reuse = tiny_config("reuse", tiling={"policy": "threshold", "max_age": 8})
+    evaluation = Evaluation(folder, [tiny_config("dense"), reuse], Options(out=tmp_path / "out"))
+    evaluation.run(lambda *_: None)
+    dense, sparse = evaluation.score(lambda _: None).configs
+    assert (dense.against, sparse.against.run) == (None, "dense")
+    assert sparse.cost.tiles_encoded < dense.cost.tiles_encoded
+    saved = dense.cost.gflops_per_frame / sparse.cost.gflops_per_frame
+    assert saved > 1
+    assert sparse.against.flop_speedup == pytest.approx(saved)
+    time = [sum(c.cost.encode_ms) + sum(c.cost.detect_ms) for c in (dense, sparse)]
+    assert sparse.against.speedup == pytest.approx(time[0] / time[1], rel=1e-3)
+    assert sparse.against.arrives == pytest.approx(sparse.against.speedup / saved)
+    assert 0.9 < sparse.against.cosine_p1 <= sparse.against.cosine_median
+    assert sparse.embedding.reference == "dense"
+    assert sparse.embedding.median == pytest.approx(sparse.against.cosine_median)
+
+
 def test_pictures_show_the_worst_frames_as_the_run_saw_them(evaluation: Evaluation) -> None:
     pictures = evaluation.pictures()
     names = [picture.config for picture in pictures]
@@ -74,7 +105,7 @@ def test_pictures_show_the_worst_frames_as_the_run_saw_them(evaluation: Evaluati
     assert set(names) == {"tiny", "peer", "tiny+fisheye", "peer+fisheye"}
     for picture in pictures:
         assert picture.image.shape[1] / picture.image.shape[0] == pytest.approx(16 / 9, rel=0.04)
-        assert picture.encoded is not None
+        assert picture.tiles is not None
         assert np.all(picture.detections.score >= 0.3)
         assert picture.source_size == (320, 180)
     of_lens = next(p for p in pictures if p.config == "tiny+fisheye")

@@ -26,6 +26,14 @@ def test_a_camera_of_half_the_rate_joins_every_other_round(tmp_path: Path) -> No
     assert [len(r.frames) for r in rounds] == [2, 1, 2, 1, 2, 1]
 
 
+def test_frames_carry_the_codecs_motion_where_it_is_wanted(tmp_path: Path) -> None:
+    footage = Footage(write_tiny_drive(tmp_path, num_frames=8, cameras="a"), ("a",))
+    for with_motion in (False, True):
+        rounds = RoundReader(footage, SIZE, with_motion)
+        motions = [timed.frame.motion for r in rounds for timed in r.frames]
+        assert any(motion is not None for motion in motions) == with_motion
+
+
 def test_a_clock_that_runs_backwards_is_named(tmp_path: Path, monkeypatch) -> None:
     folder = write_tiny_drive(tmp_path, num_frames=6, cameras="a")
     reader = RoundReader(Footage(folder, ("a",)), SIZE)

@@ -61,7 +61,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(
     def killed(self: Stepper, frames: list) -> object:
         nonlocal steps
         steps += 1
-        if steps > 30:  # 6 for counting, 20 of the first turn, 4 of the second
+        if steps > 44:  # 20 for counting, 20 of the first turn, 4 of the second
             raise KeyboardInterrupt
         return step(self, frames)
 
@@ -103,7 +103,7 @@ def test_a_detector_without_an_encoder(footage: Footage, tmp_path: Path) -> None
     ours, peer = run_configs(footage, tmp_path, tiny_config(), config)
     assert peer.log.embedding.shape == (100, 0)
     assert peer.facts.model.name == "onnx/tiny"
-    assert peer.facts.gflops_per_frame == pytest.approx(2 * 4 * 32 * 32 * 27 / 1e9)
+    assert peer.gflops_per_frame == pytest.approx(2 * 4 * 32 * 32 * 27 / 1e9)
     assert ours.log.keys == peer.log.keys
     assert set(peer.log.class_id.tolist()) == {2}
 
@@ -123,17 +123,30 @@ def test_a_missing_model_is_found_before_the_run(footage: Footage, tmp_path: Pat
     assert not (tmp_path / "out").exists()
 
 
-def test_a_config_that_reuses_tiles_gets_a_dense_twin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(EvalConfig, "is_dense", property(lambda config: config.name == "dense"))
-    sparse, dense = EvalConfig(name="sparse"), EvalConfig(name="dense")
-    runs = {run.name: run for run in list_runs([sparse, dense], ["fade"])}
+def reusing(name: str, threshold: float = 12.0, **keys: object) -> EvalConfig:
+    tiling = {"policy": "threshold", "threshold": threshold}
+    return EvalConfig.model_validate({"name": name, "tiling": tiling, **keys})
+
+
+def test_configs_that_reuse_tiles_share_a_dense_twin() -> None:
+    runs = {run.name: run for run in list_runs([reusing("one"), reusing("two", 30)], ["fade"])}
     assert list(runs) == [
-        *("sparse", "sparse@dense", "dense"),
-        *("sparse+fade", "sparse@dense+fade", "dense+fade"),
+        *("one", "one@dense", "two"),
+        *("one+fade", "one@dense+fade", "two+fade"),
     ]
-    assert runs["sparse"].reference == "sparse@dense"
-    assert runs["sparse+fade"].reference == "sparse"
-    assert runs["dense"].reference is None
+    assert runs["one@dense"].config.is_dense
+    assert runs["one"].reference == runs["two"].reference == "one@dense"
+    assert runs["one+fade"].reference == "one"
+    assert runs["one@dense"].reference is None
+
+
+def test_a_dense_config_of_the_same_models_is_the_twin() -> None:
+    other = reusing("other", encoder={"input_size": (128, 64)})
+    configs = [reusing("reuse"), EvalConfig(name="dense"), other]
+    runs = {run.name: run for run in list_runs(configs, [])}
+    assert list(runs) == ["reuse", "dense", "other", "other@dense"]
+    assert runs["reuse"].reference == "dense"
+    assert runs["other"].reference == "other@dense"
 
 
 def test_the_digest_knows_what_shards_depend_on(footage: Footage, tmp_path: Path) -> None:

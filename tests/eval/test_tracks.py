@@ -19,7 +19,7 @@ def make_log(score: list[float]) -> RunLog:
         frame_index=index,
         media_ns=index * 100_000_000,
         is_discont=np.zeros(num, np.bool_),
-        encoded=np.ones((num, 1, 2), np.bool_),
+        tiles=np.ones((num, 1, 2), np.uint8),
         encode_ns=ones,
         detect_ns=ones,
         latency_ns=ones,

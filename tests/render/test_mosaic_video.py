@@ -13,7 +13,7 @@ from streamvis.errors import OutputError, WireError
 from streamvis.render.jpeg import encode_jpeg
 from streamvis.render.mosaic_video import MosaicVideo
 from streamvis.render.picture import Picture
-from streamvis.types import CLASSES, Detections
+from streamvis.types import CLASSES, Detections, TilePlan
 
 CAMERAS = ["front", "left", "right", "back"]
 CELL = (160, 90)
@@ -192,3 +192,29 @@ def test_a_broken_picture_is_named(path: Path) -> None:
     video.see_detections("front", 0, see(0), SOURCE_SIZE, 0)
     with pytest.raises(WireError, match="should be a JPEG"):
         video.close()
+
+
+def plan_of(*encoded: int) -> TilePlan:
+    """3x5 tiles of 64 px: the grid of the canvas."""
+    return TilePlan(
+        *(3, 5, 64, "P"),
+        index=np.array(encoded, np.int32),
+        motion=np.zeros((0, 2), np.int16),
+        score=np.zeros(15, np.float32),
+        age=np.zeros(15, np.int32),
+    )
+
+
+def test_tile_maps_wait_for_the_plan_and_show_it(path: Path) -> None:
+    video = MosaicVideo(path, CAMERAS, cell_size=CELL, shows_tiles=True)
+    for k in range(6):
+        feed(video, [("front", k)])
+        video.see_plan("front", k, plan_of(0))
+    feed(video, [("front", 6)])  # its plan was lost
+    assert video.close() == 6
+    for k, picture in enumerate(read(path)):
+        assert picture.shape == (2 * 94 + 4 + 28, 2 * 164 + 4, 3)
+        cell = picture[4:94, 4:164].mean(axis=2)
+        bright, dark = np.median(cell[6:26, 6:26]), np.median(cell[40:60, 100:140])
+        assert bright == pytest.approx(0.9 * (20 + 4 * k) + 15, abs=5)
+        assert dark == pytest.approx(0.5 * (20 + 4 * k) + 9, abs=5)

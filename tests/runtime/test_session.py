@@ -255,6 +255,23 @@ def test_a_film_shows_cameras_together_whose_clocks_disagree(clips, tmp_path):
     assert right.std() > 20, "no signal"
 
 
+def test_a_film_shows_which_tiles_were_encoded(clips, tmp_path):
+    """The clip's square stands on still ground: after the first frame most tiles are reused."""
+    made = config(
+        {"a": str(clips / "a.mp4")},
+        tmp_path,
+        runtime={"kind": "local"},
+        encoder={"input_size": (640, 384)},
+        tiling={"policy": "threshold", "max_age": 100},
+        outputs=[{"mosaic": str(tmp_path / "film.mp4")}],
+    )
+    assert Session(made).run().problems == []
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        first, *_, last = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert first.shape == (368 + 28, 648, 3), "one cell and the legend"
+    assert np.median(last[200:300, 20:600]) < 0.7 * np.median(first[200:300, 20:600])
+
+
 def test_the_subscriber_of_the_docs_sees_everything_from_another_process(clips, tmp_path):
     made = config({"a": str(clips / "a.mp4"), "b": str(clips / "b.mp4")}, tmp_path)
     script, endpoint = REPO / "docs/subscriber.py", made.publish.endpoint.endpoint

@@ -14,7 +14,6 @@ from markupsafe import Markup
 from streamvis.eval.report import plots, tables, words
 from streamvis.eval.report.pictures import (
     CLASS_COLOURS,
-    ENCODED,
     FOUND,
     IGNORED,
     MISSED,
@@ -25,26 +24,38 @@ from streamvis.eval.report.pictures import (
 from streamvis.eval.report.roles import groups_of, probed, undisturbed
 from streamvis.eval.report.style import Mark, base_name, marks_of
 from streamvis.eval.report.tables import Marked
+from streamvis.eval.report.tiles import TileUse, often_uri, share_plot
 from streamvis.eval.result import DetectionScore, EvalResult
 from streamvis.render.output_file import write_file
+from streamvis.render.tile_map import ENCODED, MOVED, STALE, tiles_text
 
 Legend: TypeAlias = list[tuple[Mark, str, str]]  # config, a figure beside its name
 
 _NUM_OPEN_GROUPS = 3  # the plots of the other classes are folded
 
 
-def write_report(result: EvalResult, pictures: Sequence[FramePicture], path: Path) -> None:
+def write_report(
+    result: EvalResult,
+    pictures: Sequence[FramePicture],
+    path: Path,
+    tile_use: Sequence[TileUse] = (),
+) -> None:
     """A complete file under `path`, or OutputError and what was there before."""
-    write_file(path, render_report(result, pictures).encode())
+    write_file(path, render_report(result, pictures, tile_use).encode())
 
 
-def render_report(result: EvalResult, pictures: Sequence[FramePicture]) -> str:
+def render_report(
+    result: EvalResult, pictures: Sequence[FramePicture], tile_use: Sequence[TileUse] = ()
+) -> str:
     """The page as text."""
     template = _environment().get_template("page.html.j2")
     return template.render(
         result=result,
         pictures=_by_config(pictures),
-        picture_colours={"found": FOUND, "missed": MISSED, "ignored": IGNORED, "tile": ENCODED},
+        picture_colours={"found": FOUND, "missed": MISSED, "ignored": IGNORED},
+        tile_colours={"encoded": ENCODED, "moved": MOVED, "stale": STALE},
+        share_plots=_share_plots(undisturbed(result), tile_use),
+        often=_often(tile_use),
         class_colours=CLASS_COLOURS,
         **_sections(result),
     )
@@ -149,6 +160,30 @@ def _probe_plot(result: EvalResult, group: str) -> tuple[Markup, Legend] | None:
     return (plots.probe_plot("probes", runs, group), legend) if runs else None
 
 
+def _share_plots(runs: Marked, tile_use: Sequence[TileUse]) -> list[Markup]:
+    """One for each camera, if there is a run that reuses tiles."""
+    marks = {run.name: mark for mark, run in runs}
+    shown = [use for use in tile_use if use.config in marks]
+    cameras = dict.fromkeys(use.camera for use in shown if use.is_reused)
+    return [
+        share_plot(
+            f"tiles-{number}",
+            [(marks[use.config], use) for use in shown if use.camera == camera],
+            camera,
+        )
+        for number, camera in enumerate(cameras)
+    ]
+
+
+def _often(tile_use: Sequence[TileUse]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """By config, each camera's map and the words below it."""
+    reused = [use for use in tile_use if use.is_reused]
+    return [
+        (config, [(often_uri(use), use.words) for use in uses])
+        for config, uses in groupby(reused, key=lambda use: use.config)
+    ]
+
+
 def _by_config(pictures: Sequence[FramePicture]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Pictures in the order given, under their config's name."""
     return [
@@ -158,13 +193,12 @@ def _by_config(pictures: Sequence[FramePicture]) -> list[tuple[str, list[dict[st
 
 
 def _figure(frame: FramePicture) -> dict[str, Any]:
-    encoded = frame.encoded
+    is_mapped = frame.is_reused and frame.tiles is not None
     return {
         "frame": frame,
         "boxes": boxes_uri(frame),
-        "tiles": tiles_uri(frame) if frame.is_reused else None,
-        "num_encoded": 0 if encoded is None else int(encoded.sum()),
-        "num_tiles": 0 if encoded is None else encoded.size,
+        "tiles": tiles_uri(frame) if is_mapped else None,
+        "tiles_text": tiles_text(frame.tiles) if is_mapped and frame.tiles is not None else "",
     }
 
 

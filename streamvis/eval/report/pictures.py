@@ -12,14 +12,14 @@ from streamvis.eval.labels import FrameLabels
 from streamvis.render.draw import draw_detections
 from streamvis.render.jpeg import encode_jpeg
 from streamvis.render.picture import Colour, Picture, fill, resize
+from streamvis.render.tile_map import draw_tiles
 from streamvis.track.tracker import box_iou
-from streamvis.types import CLASSES, Detections
+from streamvis.types import CLASSES, Detections, TileState
 
 FOUND: Colour = (60, 220, 110)
 MISSED: Colour = (255, 60, 60)
 IGNORED: Colour = (170, 176, 184)
 _INK: Colour = (16, 18, 22)
-ENCODED: Colour = (255, 176, 32)
 CLASS_COLOURS: dict[str, Colour] = {  # none is the green or red of the labels
     "person": (250, 230, 70),
     "bicycle": (240, 150, 220),
@@ -54,18 +54,18 @@ class FramePicture:
     labels: FrameLabels  # source px
     detections: Detections  # source px
     source_size: tuple[int, int]  # (width, height) px
-    encoded: NDArray[np.bool_] | None  # [rows, cols] of the encoder's grid; None: not known
+    tiles: NDArray[np.uint8] | None  # [rows, cols] of TileState, the encoder's grid; None: unknown
     why: str  # one line under the picture
 
     @property
     def is_reused(self) -> bool:
         """Whether some tiles were not encoded, so that a map of them tells something."""
-        return self.encoded is not None and not self.encoded.all()
+        return self.tiles is not None and bool((self.tiles != TileState.ENCODED).any())
 
 
 def boxes_uri(frame: FramePicture) -> str:
     """The frame with its labels and detections, as a data: address."""
-    picture = _scaled(frame.image, _WIDTH_PX)
+    picture = scaled(frame.image, _WIDTH_PX)
     scale = np.float32(picture.shape[1] / frame.source_size[0])
     found = frame.detections.with_boxes(frame.detections.xyxy * scale)
     colours = [CLASS_COLOURS[CLASSES[number]] for number in found.class_id]
@@ -79,25 +79,17 @@ def boxes_uri(frame: FramePicture) -> str:
             _draw_dashed(picture, xyxy, MISSED, _LINE_PX + 1)
         else:
             _draw_dashed(picture, xyxy, FOUND, _LINE_PX)
-    return _uri(picture)
+    return picture_uri(picture)
 
 
 def tiles_uri(frame: FramePicture) -> str:
-    """The frame with the encoded tiles tinted and the reused ones darkened."""
-    assert frame.encoded is not None, "a frame without tiles has no tile map"
-    picture = _scaled(frame.image, _TILES_WIDTH_PX)
-    rows, cols = frame.encoded.shape
+    """The frame with a map of how its tiles were served, as a data: address."""
+    assert frame.tiles is not None, "a frame without tiles has no tile map"
+    picture = scaled(frame.image, _TILES_WIDTH_PX)
+    rows, cols = frame.tiles.shape
     # The content fills the encoder's input in one direction and is padded in the other.
-    tile_px = max(picture.shape[1] / cols, picture.shape[0] / rows)
-    edges = np.rint(np.arange(max(rows, cols) + 1) * tile_px).astype(int)
-    for row, col in np.ndindex(rows, cols):
-        x, y = int(edges[col]), int(edges[row])
-        width, height = int(edges[col + 1]) - x - 1, int(edges[row + 1]) - y - 1
-        if frame.encoded[row, col]:
-            fill(picture, x, y, width, height, ENCODED, 0.38)
-        else:
-            fill(picture, x, y, width + 1, height + 1, _INK, 0.45)
-    return _uri(picture)
+    draw_tiles(picture, frame.tiles, max(picture.shape[1] / cols, picture.shape[0] / rows))
+    return picture_uri(picture)
 
 
 def missed(labels: FrameLabels, detections: Detections) -> NDArray[np.bool_]:
@@ -144,11 +136,12 @@ def _inside(picture: Picture, xyxy: NDArray[np.float32]) -> tuple[int, int, int,
     return x0, y0, x1, y1
 
 
-def _scaled(image: Picture, width_px: int) -> Picture:
+def scaled(image: Picture, width_px: int) -> Picture:
     """A copy of this width."""
     size = (width_px, round(width_px * image.shape[0] / image.shape[1]))
     return resize(image, size).copy()
 
 
-def _uri(picture: Picture) -> str:
+def picture_uri(picture: Picture) -> str:
+    """The picture itself, as a data: address."""
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, 82)).decode()

@@ -35,7 +35,9 @@ def probed(result: EvalResult) -> list[Probed]:
     for (name, probe), run in runs.items():
         if probe is None or (name.endswith(_DENSE) and (name[: -len(_DENSE)], probe) in runs):
             continue
-        base, dense = runs.get((name, None)), runs.get((name + _DENSE, probe))
+        base = runs.get((name, None))
+        twin = base.embedding.reference if base and base.embedding else None
+        dense = runs.get((twin, probe)) if twin else None
         found.append(Probed(name, marks[run.name], run, base, dense, base is result.configs[0]))
     return found
 

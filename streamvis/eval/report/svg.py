@@ -57,6 +57,19 @@ def draw_svg(
     return _inline(buffer.getvalue(), name, title)
 
 
+def draw_files(
+    name: str, draw: Callable[[Figure], None], size_in: tuple[float, float], dpi: int = 150
+) -> tuple[bytes, bytes]:
+    """The same by itself, on its own ground: an SVG file and a PNG file."""
+    with rc_context(_SETTINGS | {"svg.hashsalt": name, "figure.facecolor": CARD}):
+        figure = Figure(figsize=size_in, layout="constrained")
+        draw(figure)
+        svg, png = io.BytesIO(), io.BytesIO()
+        figure.savefig(svg, format="svg", metadata=_METADATA)
+        figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None})
+    return svg.getvalue(), png.getvalue()
+
+
 def _inline(document: str, name: str, title: str) -> Markup:
     view_box = re.search(r'viewBox="([^"]+)"', document)
     assert view_box, "matplotlib wrote an SVG without viewBox"

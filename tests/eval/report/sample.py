@@ -8,6 +8,7 @@ import numpy as np
 
 from streamvis.eval.labels import FrameLabels
 from streamvis.eval.report.pictures import FramePicture
+from streamvis.eval.report.tiles import TileUse
 from streamvis.eval.result import (
     Calibration,
     ConfigResult,
@@ -20,7 +21,7 @@ from streamvis.eval.result import (
     StreamingScore,
     TrackingScore,
 )
-from streamvis.types import CLASSES, Detections, ModelId
+from streamvis.types import CLASSES, Detections, ModelId, TileState
 
 HOSTILE = '<b>"x"&$y$</b>'  # a name that must come out as text
 
@@ -64,14 +65,28 @@ def bare_result() -> EvalResult:
 
 
 def sample_pictures() -> list[FramePicture]:
-    encoded = np.zeros((12, 20), np.bool_)
-    encoded[4:8, 6:15] = True
-    return [_picture("sv_tiny", 31, encoded), _picture(HOSTILE, 77, None)]
+    tiles = np.zeros((12, 20), np.uint8)
+    tiles[4:8, 6:15] = TileState.ENCODED
+    tiles[8, 3:5] = TileState.STALE
+    return [_picture("sv_tiny", 31, tiles), _picture(HOSTILE, 77, None)]
 
 
-def _picture(config: str, index: int, encoded: np.ndarray | None) -> FramePicture:
+def sample_tile_use() -> list[TileUse]:
+    """A camera whose middle is busy for the first half, of a config and of its dense twin."""
+    tiles = np.zeros((40, 6, 10), np.uint8)
+    tiles[0] = tiles[:20, 2:4, 3:8] = TileState.ENCODED
+    tiles[5, 5, 9] = TileState.STALE
+    runs = {"sv_tiny": tiles, "sv_tiny@dense": np.full_like(tiles, TileState.ENCODED)}
+    media_s = np.arange(40) / 20
+    return [TileUse(name, "front", _image(), media_s, states) for name, states in runs.items()]
+
+
+def _image() -> np.ndarray:
     rows, columns = np.mgrid[0:360, 0:640]
-    image = np.stack([90 + rows // 4, 100 + rows // 5, 120 + columns // 12], -1).astype(np.uint8)
+    return np.stack([90 + rows // 4, 100 + rows // 5, 120 + columns // 12], -1).astype(np.uint8)
+
+
+def _picture(config: str, index: int, tiles: np.ndarray | None) -> FramePicture:
     labels = FrameLabels(
         np.array([[300, 300, 560, 470], [700, 330, 760, 480], [900, 300, 1100, 380]], np.float32),
         np.array([CLASSES.index(c) for c in ("car", "person", "truck")], np.int32),
@@ -85,7 +100,7 @@ def _picture(config: str, index: int, encoded: np.ndarray | None) -> FramePictur
     )
     why = "1 object missed, 1 false (vehicle, person, <all>)"
     return FramePicture(
-        config, "front", index, image, labels, detections, (1280, 720), encoded, why
+        config, "front", index, _image(), labels, detections, (1280, 720), tiles, why
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from eval.report.sample import HOSTILE, bare_result, sample_pictures, sample_result
+from eval.report.sample import HOSTILE, bare_result, sample_pictures, sample_result, sample_tile_use
 
 from streamvis.errors import OutputError
 from streamvis.eval.report.page import render_report, write_report
@@ -28,6 +28,7 @@ SECTIONS = (
     "streaming",
     "tracking",
     "embedding",
+    "tiles",
     "probes",
     "frames",
     "notes",
@@ -86,7 +87,7 @@ class _Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html() -> str:
-    return render_report(sample_result(), sample_pictures())
+    return render_report(sample_result(), sample_pictures(), sample_tile_use())
 
 
 @pytest.fixture(scope="module")
@@ -153,12 +154,21 @@ def test_hostile_names_and_notes_everywhere_make_no_element() -> None:
 
 
 def test_plots_and_pictures_are_there(page: _Page) -> None:
-    # cost x 2, precision x 4, calibration x 4, latency, streaming, probes; the rest are chips
+    # cost x 2, precision x 4, calibration x 4, latency, streaming, tiles, probes; the rest
+    # are chips
     assert page.ids["cost-ms-figure_1"] == page.ids["probes-figure_1"] == 1
-    assert sum(name.endswith("-figure_1") for name in page.ids) == 13
-    assert page.tags["img"] == 3  # two frames and one tile map
-    assert "36 of 240 tiles encoded" in page.section_words["frames"]
+    assert sum(name.endswith("-figure_1") for name in page.ids) == 14
+    assert page.tags["img"] == 4  # two frames, one tile map, one map of how often
+    assert "encoded 36/240, stale 2" in page.section_words["frames"]
     assert "No tile maps" in page.section_words["frames"]  # of the second config
+
+
+def test_the_tiles_are_told_of_runs_that_reuse_them(page: _Page, bare: _Page) -> None:
+    words = page.section_words["tiles"]
+    assert "front: 10.4 % encoded, 0.0 % stale, over 40 frames" in words
+    assert "100.0 % encoded" not in words, "the dense twin has no map"
+    assert page.ids["tiles-0-figure_1"] == 1
+    assert "No config reuses tiles" in bare.section_words["tiles"]
 
 
 def test_plots_take_their_colours_from_the_style_sheet(html: str) -> None:
@@ -217,12 +227,12 @@ def test_a_run_without_frames_has_no_latency() -> None:
 
 
 def test_equal_results_give_equal_files(html: str) -> None:
-    assert render_report(sample_result(), sample_pictures()) == html
+    assert render_report(sample_result(), sample_pictures(), sample_tile_use()) == html
 
 
 def test_writes_one_complete_file(tmp_path: Path, html: str) -> None:
     path = tmp_path / "new" / "report.html"
-    write_report(sample_result(), sample_pictures(), path)
+    write_report(sample_result(), sample_pictures(), path, sample_tile_use())
     assert path.read_text(encoding="utf-8") == html
     assert list(path.parent.iterdir()) == [path]
 

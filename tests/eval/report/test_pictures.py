@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from streamvis.eval.labels import FrameLabels
 from streamvis.eval.report.pictures import boxes_uri, missed, tiles_uri
 from streamvis.render.jpeg import decode_jpeg
-from streamvis.types import CLASSES, Detections
+from streamvis.types import CLASSES, Detections, TileState
 
 
 def _labels(boxes: list[list[float]], classes: list[str], ignored: list[bool]) -> FrameLabels:
@@ -81,10 +81,10 @@ def test_the_frame_itself_is_not_painted_on() -> None:
 
 
 def test_tiles_keep_their_place_beside_the_padding() -> None:
-    encoded = np.zeros((12, 20), np.bool_)  # 640 x 384 px for 640 x 360 px of content
-    encoded[10, 3] = True
+    tiles = np.zeros((12, 20), np.uint8)  # 640 x 384 px for 640 x 360 px of content
+    tiles[10, 3] = TileState.ENCODED
     image = np.full((360, 640, 3), 100, np.uint8)
-    picture = _decoded(tiles_uri(replace(sample_pictures()[0], image=image, encoded=encoded)))
+    picture = _decoded(tiles_uri(replace(sample_pictures()[0], image=image, tiles=tiles)))
     y, x = np.nonzero(picture[..., 0].astype(int) - picture[..., 2] > 30)
     tile_px = picture.shape[1] / 20
     assert abs(x.mean() / tile_px - 3.5) < 0.1
@@ -93,7 +93,8 @@ def test_tiles_keep_their_place_beside_the_padding() -> None:
 
 def test_only_a_frame_with_reuse_has_a_map() -> None:
     with_tiles, without = sample_pictures()
-    assert with_tiles.encoded is not None
+    assert with_tiles.tiles is not None
     assert with_tiles.is_reused
     assert not without.is_reused
-    assert not replace(with_tiles, encoded=np.ones_like(with_tiles.encoded)).is_reused
+    every = np.full_like(with_tiles.tiles, TileState.ENCODED)
+    assert not replace(with_tiles, tiles=every).is_reused

@@ -8,7 +8,7 @@ from eval.report.sample import bare_result, sample_result
 from streamvis.eval.report import tables
 from streamvis.eval.report.roles import groups_of, probed, undisturbed
 from streamvis.eval.report.words import facts
-from streamvis.eval.result import Difference, Interval
+from streamvis.eval.result import Difference, EmbeddingScore, Interval
 
 
 def test_figures_as_text() -> None:
@@ -58,6 +58,16 @@ def test_rows_are_as_wide_as_their_heads(make) -> None:  # type: ignore[no-untyp
     ):
         rows = [row for group in table.groups for row in group.rows]
         assert all(len(row.cells) == len(table.columns) for row in rows)
+
+
+def test_a_dense_config_of_the_same_models_stands_where_a_twin_would() -> None:
+    sample = sample_result()
+    configs = [replace(c, name=c.name.replace("sv_tiny@dense", "plain")) for c in sample.configs]
+    configs[0] = replace(configs[0], embedding=EmbeddingScore("plain", 0.98, 0.98, 0.99))
+    found, itself = probed(replace(sample, configs=configs))
+    assert found.dense is not None
+    assert found.dense.name == "plain+fade"
+    assert (itself.name, itself.dense) == ("plain", None)
 
 
 def test_a_probe_stands_beside_the_undisturbed_and_the_dense_run() -> None:
