@@ -18,10 +18,12 @@ QUICK = {"timeout": "600ms", "stale_after": "300ms", "retry_after": "20ms", "ret
 
 
 @contextmanager
-def live_source(uri: str, live: dict[str, Any] | None = None, **extra: Any) -> Iterator[LiveSource]:
+def live_source(
+    uri: str, live: dict[str, Any] | None = None, with_motion: bool = False, **extra: Any
+) -> Iterator[LiveSource]:
     """Quick to despair, and closed at the end."""
     config = SourceConfig(uri=uri, live={**QUICK, **(live or {})}, **extra)
-    source = LiveSource("gate", config, SIZE, random.Random(0))
+    source = LiveSource("gate", config, SIZE, random.Random(0), with_motion)
     patience = threading.Timer(PATIENCE_S, source.live.stop)
     patience.start()
     try:

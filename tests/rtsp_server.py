@@ -26,6 +26,8 @@ import numpy as np
 from streamvis.source import framecode
 
 CLIP_FRAMES = 120
+GOP = 5
+SQUARE_STEP_PX = 8  # a frame, to the right
 _MTU = 1400
 _CLOCK_HZ = 90_000
 _NTP_EPOCH_S = 2_208_988_800  # of 1970 in NTP's count from 1900
@@ -41,7 +43,7 @@ Mode = Literal[
 
 
 @cache
-def clip(size: tuple[int, int] = (320, 192), gop: int = 5, num_frames: int = CLIP_FRAMES):
+def clip(size: tuple[int, int] = (320, 192), gop: int = GOP, num_frames: int = CLIP_FRAMES):
     """Access units, each a list of NAL units; key frames carry their parameter sets."""
     width, height = size
     encoder = av.CodecContext.create("libx264", "w")
@@ -53,9 +55,11 @@ def clip(size: tuple[int, int] = (320, 192), gop: int = 5, num_frames: int = CLI
         "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:repeat-headers=1",
     }
     units = []
+    square = np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8)
+    square = square.repeat(8, 0).repeat(8, 1)  # [40, 40, 3]: where it moves to is plain to see
     for index in range(num_frames):
         image = np.full((height, width, 3), 90, np.uint8)
-        image[60:100, 8 * index % (width - 40) :][:, :40] = (250, 40, 40)
+        image[60:100, SQUARE_STEP_PX * index % (width - 40) :][:, :40] = square
         framecode.write(image, index, 0)
         units += encoder.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
     units += encoder.encode()

@@ -9,6 +9,7 @@ The memory is anonymous: nothing is left behind, however either side dies.
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import socket
@@ -20,7 +21,15 @@ from typing import Any, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from streamvis.types import AccessUnit, CameraInfo, CaptureSource, CaptureTime, Frame, LetterBox
+from streamvis.types import (
+    MOTION_BLOCK_PX,
+    AccessUnit,
+    CameraInfo,
+    CaptureSource,
+    CaptureTime,
+    Frame,
+    LetterBox,
+)
 
 _UNIT_PATIENCE_S = 5.0
 NUM_SLOTS = 4  # pictures on their way: what comes while all are taken is dropped
@@ -47,6 +56,7 @@ class Order:
     zero_ns: int | None  # monotonic: when media time 0 came in; None if this is what sets it
     last_ns: int  # media time of the last frame before; what follows must be later
     wants_units: bool
+    with_motion: bool = False  # frames carry the codec's motion where it tells
 
     @property
     def is_again(self) -> bool:
@@ -76,21 +86,22 @@ Report: TypeAlias = CameraInfo | Frame | AccessUnit | Dropped | Over
 
 
 class Slots:
-    """The shared memory: a packet counter, and room for a few pictures."""
+    """The shared memory: a packet counter, and room for a few pictures with their motion."""
 
     def __init__(self, fd: int, input_size: tuple[int, int]) -> None:
         """`input_size` is (width, height) px. `fd` stays the caller's."""
         width, height = input_size
         self.shape = height, width, 3
-        num_bytes = self.num_bytes(input_size)
-        self._memory = mmap.mmap(fd, num_bytes)
-        pixels = np.frombuffer(self._memory, np.uint8, offset=_COUNT_BYTES)
-        self._pictures = pixels.reshape(NUM_SLOTS, *self.shape)
+        self._memory = mmap.mmap(fd, self.num_bytes(input_size))
+        self._pictures = self._array(np.uint8, self.shape, _COUNT_BYTES)
+        after_pictures = _COUNT_BYTES + self._pictures.nbytes
+        self._motion = self._array(np.int16, _motion_shape(input_size), after_pictures)
         self._count = np.frombuffer(self._memory, np.int64, count=1)
 
     @staticmethod
     def num_bytes(input_size: tuple[int, int]) -> int:
-        return _COUNT_BYTES + NUM_SLOTS * 3 * input_size[0] * input_size[1]
+        pictures = NUM_SLOTS * 3 * input_size[0] * input_size[1]
+        return _COUNT_BYTES + pictures + NUM_SLOTS * 2 * math.prod(_motion_shape(input_size))
 
     @property
     def num_packets(self) -> int:
@@ -100,13 +111,28 @@ class Slots:
     def num_packets(self, count: int) -> None:
         self._count[0] = count
 
-    def write(self, slot: int, image: NDArray[np.uint8]) -> None:
+    def write(
+        self, slot: int, image: NDArray[np.uint8], motion: NDArray[np.int16] | None = None
+    ) -> None:
         self._pictures[slot] = image
+        if motion is not None:
+            self._motion[slot] = motion
 
     def read(self, slot: int) -> NDArray[np.uint8]:
         """A copy."""
         picture: NDArray[np.uint8] = self._pictures[slot].copy()
         return picture
+
+    def read_motion(self, slot: int) -> NDArray[np.int16]:
+        """A copy."""
+        motion: NDArray[np.int16] = self._motion[slot].copy()
+        return motion
+
+    def _array(self, dtype: type, shape: tuple[int, ...], offset: int) -> NDArray[Any]:
+        """[NUM_SLOTS, *shape] of the memory."""
+        count = NUM_SLOTS * math.prod(shape)
+        flat: NDArray[Any] = np.frombuffer(self._memory, dtype, count, offset)
+        return flat.reshape(NUM_SLOTS, *shape)
 
 
 class SourceEnd:
@@ -160,6 +186,7 @@ class SourceEnd:
     def _read_frame(self, message: dict[str, Any]) -> Frame:
         slot = message.pop("slot")
         image = self._slots.read(slot)
+        motion = self._slots.read_motion(slot) if message.pop("has_motion") else None
         _send_raw(self._socket, bytes([slot]))
         letterbox = LetterBox(*_integers(message.pop("letterbox")))
         time_base = Fraction(*_integers(message.pop("time_base")))
@@ -171,6 +198,7 @@ class SourceEnd:
             letterbox=letterbox,
             time_base=time_base,
             capture=capture,
+            motion=motion,
             **message,
         )
 
@@ -236,9 +264,9 @@ class DecoderEnd:
             self._say("dropped", {"index": frame.index, "lost_decode": frame.lost_decode})
             return
         slot = self._free.pop()
-        self._slots.write(slot, frame.image)
-        plain = {**vars(frame), "slot": slot}
-        del plain["image"], plain["camera"]
+        self._slots.write(slot, frame.image, frame.motion)
+        plain = {**vars(frame), "slot": slot, "has_motion": frame.motion is not None}
+        del plain["image"], plain["motion"], plain["camera"]
         self._say("frame", {**plain, "letterbox": list(vars(frame.letterbox).values())})
 
     def send_unit(self, unit: AccessUnit) -> None:
@@ -267,6 +295,12 @@ def make_memory(input_size: tuple[int, int]) -> int:
     fd = os.memfd_create("streamvis-slots")
     os.ftruncate(fd, Slots.num_bytes(input_size))
     return fd
+
+
+def _motion_shape(input_size: tuple[int, int]) -> tuple[int, int, int]:
+    """Of Frame.motion."""
+    width, height = input_size
+    return height // MOTION_BLOCK_PX, width // MOTION_BLOCK_PX, 2
 
 
 def _integers(values: Collection[object]) -> list[int]:

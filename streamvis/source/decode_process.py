@@ -42,7 +42,7 @@ def _carry_out(order: Order, end: DecoderEnd, size: tuple[int, int]) -> Over:
     state, error = "ended", ""
     try:
         packets = StreamPackets(order)
-        source = PictureSource(packets, "", size)
+        source = PictureSource(packets, "", size, with_motion=order.with_motion)
         _read(source, packets, order, end)
     except SourceError as reason:
         state, error = reason.state, str(reason)

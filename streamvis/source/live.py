@@ -48,14 +48,17 @@ class LiveSource:
         config: SourceConfig,
         input_size: tuple[int, int],
         jitter: random.Random | None = None,
+        with_motion: bool = False,
     ) -> None:
-        """Nothing is opened before the first `grab`."""
+        """Nothing is opened before the first `grab`. `with_motion`: frames carry the codec's
+        motion where it tells."""
         self.info: CameraInfo | None = None
         self.live = LiveState()
         self.on_unit: OnUnit | None = None
         self._camera = camera
         self._config = config
         self._where = redact(config.uri)
+        self._with_motion = with_motion
         self._decoder = Decoder(camera, input_size)
         self._backoff = Backoff(config.live, jitter or random.Random())
         self._max_frames = config.max_frames
@@ -123,6 +126,7 @@ class LiveSource:
             zero_ns=self._zero_ns,
             last_ns=self._last_ns,
             wants_units=self.on_unit is not None,
+            with_motion=self._with_motion,
         )
         self._decoder.give(order)
 

@@ -25,7 +25,7 @@ def open_source(
     it is while it is read.
     """
     if config.is_live:
-        return LiveSource(name, config, input_size)
+        return LiveSource(name, config, input_size, with_motion=with_motion)
     is_window = config.start > 0 or config.end is not None
     if not (is_window or config.loop):
         return _open_whole(name, config, input_size, with_motion, config.max_frames)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 from live_samples import SIZE, live_source, reader, take, wait_for
-from rtsp_server import CLIP_FRAMES, RtspCamera
+from rtsp_server import CLIP_FRAMES, GOP, SQUARE_STEP_PX, RtspCamera
 
 from streamvis.source import framecode
 from streamvis.source.config import SourceConfig
@@ -57,6 +57,18 @@ def test_a_camera_whose_clock_was_never_set_is_as_uncertain_as_it_is_wrong():
         frame = take(source, 65)[-1]
     assert frame.capture.source == "rtcp"
     assert frame.capture.uncertainty_ns == pytest.approx(3600e9, rel=0.01)
+
+
+def test_frames_carry_the_codecs_motion_for_who_asks():
+    with RtspCamera() as camera, live_source(camera.url, with_motion=True) as source:
+        frames = take(source, 12)
+    assert [frame.motion is None for frame in frames] == [
+        number_in(frame) % GOP == 0 for frame in frames
+    ], "key frames have none"
+    furthest = [frame.motion[4:6, :, 0].min() for frame in frames if frame.motion is not None]
+    assert np.median(furthest) == -4 * SQUARE_STEP_PX, "the square comes from the left"
+    with RtspCamera() as camera, live_source(camera.url) as source:
+        assert all(frame.motion is None for frame in take(source, 6))
 
 
 def test_media_over_udp():

@@ -7,6 +7,7 @@ import os
 import random
 import re
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,14 +85,24 @@ def link():
         yield SourceEnd(own, slots[0], "front"), DecoderEnd(others, slots[1]), others
 
 
-def test_frames_and_units_pass_unchanged(link):
+def test_frames_pass_unchanged_with_and_without_motion(link):
+    source, decoder, _ = link
+    fields = np.random.default_rng(0).integers(-999, 999, (3, 24, 40, 2), np.int16)
+    frames = [replace(make_frame(i), motion=motion) for i, motion in enumerate(fields)]
+    for sent in [*frames, make_frame(7)]:  # the last in a slot that held another's motion
+        decoder.send_frame(sent)
+        got = source.receive(1)
+        assert isinstance(got, Frame)
+        assert np.array_equal(got.image, sent.image)
+        assert (got.motion is None) == (sent.motion is None)
+        assert np.array_equal(got.motion, sent.motion)
+        plain = {"image": 0, "motion": 0}
+        assert {**vars(got), **plain} == {**vars(sent), **plain}
+
+
+def test_units_and_what_else_is_said_pass_unchanged(link):
     source, decoder, _ = link
     sent = make_frame(7)
-    decoder.send_frame(sent)
-    got = source.receive(1)
-    assert isinstance(got, Frame)
-    assert np.array_equal(got.image, sent.image)
-    assert {**vars(got), "image": 0} == {**vars(sent), "image": 0}
     unit = AccessUnit(
         index=3,
         codec="h264",
