@@ -8,7 +8,7 @@ from dataclasses import replace
 from streamvis.front import build_front
 from streamvis.runtime.as_recorded import read_decisions
 from streamvis.runtime.continued import open_continued
-from streamvis.runtime.engine import Hops
+from streamvis.runtime.engine import Hops, TilesAt
 from streamvis.runtime.feed import CameraFeed, plan_feed
 from streamvis.runtime.report import CameraReport, Process
 from streamvis.runtime.rounds import Inbox
@@ -32,7 +32,7 @@ class CameraLoop:
         """`before` is where the frames of the camera's earlier lives went: numbers go on."""
         self._config = config
         self._camera = camera
-        self._tiles_endpoint = ""
+        self._tiles_at = TilesAt()
         self._hops = hops
         self._before = before
         self._inbox: Inbox[Frame] = Inbox([camera], config.clock)
@@ -41,7 +41,7 @@ class CameraLoop:
         self._has_started = False
         self._is_drained = False
         self._link: FrontLink | None = None
-        self._linked_to = ""
+        self._linked_to = TilesAt()
 
     def open(self) -> tuple[Process, CameraReport]:
         """Open the source; raises SourceError. Returns which process this is, and how it is."""
@@ -54,12 +54,12 @@ class CameraLoop:
         self._feed = CameraFeed(self._camera, source, self._inbox, plan, self._before)
         return Process.this(), self.report()
 
-    def run(self, start_ns: int, tiles_endpoint: str) -> None:
+    def run(self, start_ns: int, tiles_at: TilesAt) -> None:
         """Send to the worker there, until the source is over or `stop` is called; `report` says
         how it ended."""
         feed = self._feed
         assert feed is not None, "open() comes before run()"
-        self.pin(tiles_endpoint)
+        self.pin(tiles_at)
         self._move()
         feed.start(start_ns)
         self._has_started = True
@@ -73,10 +73,10 @@ class CameraLoop:
             if self._link:
                 self._link.close()
 
-    def pin(self, tiles_endpoint: str) -> None:
-        """Thread-safe: send to the worker at this endpoint from now on, beginning with an I
+    def pin(self, tiles_at: TilesAt) -> None:
+        """Thread-safe: send to the worker there from now on, beginning with an I
         packet. The one before is gone, and the packet it did not answer with it."""
-        self._tiles_endpoint = tiles_endpoint
+        self._tiles_at = max(self._tiles_at, tiles_at)
 
     def stop(self, abort: bool = False) -> None:
         """End early; with `abort` do not even wait for the answer to the last packet."""
@@ -85,11 +85,11 @@ class CameraLoop:
         if self._feed is not None:
             self._feed.stop()
 
-    def report(self, tiles_endpoint: str | None = None) -> CameraReport:
+    def report(self, tiles_at: TilesAt | None = None) -> CameraReport:
         """What the source had, what was dropped, and how the camera is. Said again here, where
         its worker is cannot be missed."""
-        if tiles_endpoint is not None and self._has_started:
-            self.pin(tiles_endpoint)
+        if tiles_at is not None and self._has_started:
+            self.pin(tiles_at)
         if self._feed is None:
             return CameraReport(self._camera, "connecting")
         if not self._has_started:
@@ -119,10 +119,10 @@ class CameraLoop:
 
     @property
     def _is_moved(self) -> bool:
-        return self._linked_to != self._tiles_endpoint
+        return self._linked_to != self._tiles_at
 
     def _move(self) -> None:
         if self._link:
             self._link.close()
-        self._linked_to = self._tiles_endpoint
-        self._link = FrontLink(self._linked_to, self._camera, self._hops.keys)
+        self._linked_to = self._tiles_at
+        self._link = FrontLink(self._linked_to.endpoint, self._camera, self._hops.keys)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from streamvis.client.curve import RunKeys
 from streamvis.runtime.report import CameraReport
@@ -23,6 +23,13 @@ class Hops:
     results: str  # where the proxy takes results
     folder: Path  # for sockets of this host
     keys: RunKeys | None = None  # where a hop may leave this host
+
+
+class TilesAt(NamedTuple):
+    """Where a worker takes tile packets. Of two the later one holds, however they arrive."""
+
+    serial: int = 0
+    endpoint: str = ""
 
 
 class Stopped(Exception):

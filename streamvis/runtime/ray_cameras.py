@@ -13,7 +13,7 @@ import ray
 
 from streamvis.runtime.backoff import Backoff
 from streamvis.runtime.camera_loop import CameraLoop
-from streamvis.runtime.engine import BeginLife, Hops
+from streamvis.runtime.engine import BeginLife, Hops, TilesAt
 from streamvis.runtime.ray_calls import Calls, Outcome
 from streamvis.runtime.report import CameraReport, Process
 from streamvis.topology import PipelineConfig
@@ -57,17 +57,17 @@ class Cameras:
         hops: Hops,
         calls: Calls,
         begin_life: BeginLife,
-        endpoint: Callable[[int], str],
+        tiles_at: Callable[[int], TilesAt],
         on_gone: Callable[[int, str], None],
     ) -> None:
-        """`begin_life(camera)` says where the frames of its earlier lives went, `endpoint(place)`
+        """`begin_life(camera)` says where the frames of its earlier lives went, `tiles_at(place)`
         is its worker's, and `on_gone(place, camera)` is called when no more comes of it."""
         self._config = config
         self._is_live = config.clock == "live"
         self._hops = hops
         self._calls = calls
         self._begin_life = begin_life
-        self._endpoint = endpoint
+        self._tiles_at = tiles_at
         self._on_gone = on_gone
         self._cameras: dict[str, _Camera] = {}
         self._gone: list[CameraReport] = []
@@ -107,11 +107,11 @@ class Cameras:
         for camera in list(self._cameras.values()):
             self._stop(camera, abort=True)
 
-    def pin(self, place: int, endpoint: str) -> None:
+    def pin(self, place: int, tiles_at: TilesAt) -> None:
         """Another worker fills this place."""
         for camera in self._at(place):
             if camera.actor:
-                camera.actor.pin.remote(endpoint)
+                camera.actor.pin.remote(tiles_at)
 
     def names_at(self, place: int) -> list[str]:
         return [camera.name for camera in self._at(place) if not camera.is_over]
@@ -186,7 +186,7 @@ class Cameras:
 
     def _run(self, camera: _Camera) -> None:
         camera.is_running = True
-        call = camera.actor.run.remote(self._start_ns, self._endpoint(camera.place))
+        call = camera.actor.run.remote(self._start_ns, self._tiles_at(camera.place))
         self._calls.start(call, partial(self._ended, camera, camera.actor))
 
     def _ended(self, camera: _Camera, actor: Any, outcome: Outcome) -> None:
@@ -258,7 +258,7 @@ class Cameras:
                 self._lose(camera, f"its process did not answer for {_SILENT_S:g} s")
         elif now_s >= camera.report_due_s:
             camera.asked_s = now_s
-            call = camera.actor.report.remote(self._endpoint(camera.place))
+            call = camera.actor.report.remote(self._tiles_at(camera.place))
             self._calls.start(call, partial(self._reported, camera, camera.actor))
 
     def _reported(self, camera: _Camera, actor: Any, outcome: Outcome) -> None:

@@ -13,7 +13,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from streamvis.errors import ControlError
-from streamvis.runtime.engine import BeginLife, Hops, ShouldStop, Stopped
+from streamvis.runtime.engine import BeginLife, Hops, ShouldStop, Stopped, TilesAt
 from streamvis.runtime.ray_calls import Calls
 from streamvis.runtime.ray_cameras import Cameras
 from streamvis.runtime.ray_cluster import Cluster
@@ -40,7 +40,7 @@ class RayEngine:
             hops,
             self._calls,
             begin_life,
-            self._workers.endpoint,
+            self._workers.tiles_at,
             self._workers.give_up,
         )
 
@@ -118,8 +118,8 @@ class RayEngine:
     def _may_end(self) -> bool:
         return self._is_stopping or self._config.runtime.run_until == "cameras_end"
 
-    def _pin(self, place: int, endpoint: str) -> None:
-        self._cameras.pin(place, endpoint)
+    def _pin(self, place: int, tiles_at: TilesAt) -> None:
+        self._cameras.pin(place, tiles_at)
 
 
 def _placement() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from streamvis.errors import RuntimeStartError, StreamvisError
 from streamvis.runtime.backoff import Backoff
-from streamvis.runtime.engine import Hops
+from streamvis.runtime.engine import Hops, TilesAt
 from streamvis.runtime.ray_actor import EncoderActor
 from streamvis.runtime.ray_calls import Calls, Outcome
 from streamvis.runtime.report import WorkerFacts
@@ -46,7 +46,7 @@ class _Place:
 
     number: int
     worker: _Worker | None = None
-    endpoint: str = ""  # the newest worker's
+    tiles_at: TilesAt = field(default_factory=TilesAt)  # the newest worker that served
     due_s: float = 0.0  # when to fill it again
     backoff: Backoff = field(default_factory=lambda: Backoff(first_s=0.0))
     num_deaths: int = 0
@@ -61,9 +61,9 @@ class Workers:
         config: PipelineConfig,
         hops: Hops,
         calls: Calls,
-        on_serving: Callable[[int, str], None],
+        on_serving: Callable[[int, TilesAt], None],
     ) -> None:
-        """`on_serving(place, tiles endpoint)` is called when a replacement takes packets."""
+        """`on_serving(place, where)` is called when a replacement takes packets."""
         self.error: StreamvisError | None = None  # why the run cannot go on
         self._config = config
         self._hops = hops
@@ -99,9 +99,9 @@ class Workers:
         worker = self._places[place].worker
         return worker is not None and worker.is_serving
 
-    def endpoint(self, place: int) -> str:
+    def tiles_at(self, place: int) -> TilesAt:
         """Of the tile stream; while nobody serves there, of the last that did."""
-        return self._places[place].endpoint
+        return self._places[place].tiles_at
 
     def start(self, cameras: Callable[[int], Sequence[str]]) -> None:
         """Serve; `cameras(place)` are those of a place, for a replay."""
@@ -201,10 +201,10 @@ class Workers:
         assert worker is not None, "it is open"
         assert worker.facts is not None, "it is open"
         worker.is_serving = True
-        place.endpoint = worker.facts.tiles_endpoint
+        place.tiles_at = TilesAt(place.tiles_at.serial + 1, worker.facts.tiles_endpoint)
         cameras = list(self._cameras(place.number))
         self._calls.start(worker.actor.run.remote(cameras), partial(self._ended, place, worker))
-        self._on_serving(place.number, place.endpoint)
+        self._on_serving(place.number, place.tiles_at)
 
     def _ended(self, place: _Place, worker: _Worker, outcome: Outcome) -> None:
         if place.worker is not worker:
