@@ -10,6 +10,7 @@ from streamvis.render.mosaic_video import MosaicVideo
 from streamvis.topology import PipelineConfig
 
 _PATIENCE_S = 60.0
+_OF_CAMERAS = (ImgMessage, DetMessage, PlanMessage)
 
 
 class Film:
@@ -57,7 +58,7 @@ class Film:
             self._video.discard()
 
     def _see(self, message: object) -> None:
-        if isinstance(message, (ImgMessage, DetMessage)) and message.camera not in self._cameras:
+        if isinstance(message, _OF_CAMERAS) and message.camera not in self._cameras:
             return  # added since the film began: its places are taken
         if isinstance(message, ImgMessage):
             self._video.see_image(message.camera, message.frame_index, message.jpeg)

@@ -106,6 +106,19 @@ def test_a_pipeline_that_runs_until_it_is_stopped_needs_no_camera(tmp_path):
     check_books(run, summary, "b")
 
 
+def test_a_film_keeps_to_the_cameras_it_began_with(tmp_path):
+    film = tmp_path / "film.mp4"
+    outputs = [{"publish": f"pub+bind:ipc://{tmp_path}/out"}, {"mosaic": str(film)}]
+    made = config(tmp_path, tiling={"policy": "threshold"}, outputs=outputs)
+    with running(made) as run:
+        run.more_results("a")
+        run.session.control.add("b", {"uri": made.sources["a"].uri, "loop": True})
+        run.more_results("b")
+        summary = run.stop()
+    assert summary.problems == []
+    assert film.exists()
+
+
 def test_what_cannot_be_is_refused_in_one_sentence(tmp_path):
     session = Session(config(tmp_path))
     with pytest.raises(ControlError, match="not running yet"):
