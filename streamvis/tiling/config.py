@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from streamvis.config.model import ConfigModel
 
@@ -49,6 +49,12 @@ class TilingConfig(ConfigModel):
 
     deadline_ms: float | None = Field(default=None, gt=0)
     """policy deadline: time of encoder and detector a frame."""
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _off_is_a_word(cls, policy: object) -> object:
+        """To YAML 1.1 an unquoted `off` is false."""
+        return "off" if policy is False else policy
 
     @property
     def wants_codec_motion(self) -> bool:
