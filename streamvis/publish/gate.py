@@ -14,6 +14,7 @@ from streamvis.errors import AddressError
 
 log = logging.getLogger(__name__)
 
+_ZAP = "inproc://zeromq.zap.01"  # RFC 27: the only name it may have
 IsAllowed = Callable[[bytes], bool]  # of a public key, Z85
 
 
@@ -53,7 +54,7 @@ class Gate:
     """The one that answers ZAP in a context: `start` it before anything is bound."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-        self._authenticator = ThreadAuthenticator(context, log=_quiet)
+        self._authenticator = _Authenticator(context, log=_quiet)
         self._has_started = False
 
     def guard(
@@ -73,6 +74,20 @@ class Gate:
         if self._has_started:
             self._authenticator.stop()
             self._has_started = False
+
+
+class _Authenticator(ThreadAuthenticator):
+    """Gives up its name before it stops: a closed socket keeps it for a moment, in which the
+    next gate of the same context could not start."""
+
+    def stop(self) -> None:
+        if self.is_alive():
+            self.pipe.send(b"TERMINATE")
+            self.thread.join()
+            self.pipe.close()
+            self.pipe = None  # type: ignore[assignment]
+            self.zap_socket.unbind(_ZAP)
+        super().stop()
 
 
 class _Asks:

@@ -43,6 +43,12 @@ def test_packets_and_feedback_pass(keys: RunKeys | None) -> None:
     exchange(keys, "tcp://127.0.0.1:0")
 
 
+def test_links_with_keys_follow_each_other_in_one_process() -> None:
+    keys = RunKeys.fresh()
+    for _ in range(5):
+        BackLink("tcp://127.0.0.1:0", keys).close()
+
+
 def test_another_runs_camera_is_not_let_in() -> None:
     run, other = RunKeys.fresh(), RunKeys.fresh()
     back = BackLink("tcp://127.0.0.1:0", run)
