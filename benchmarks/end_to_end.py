@@ -27,8 +27,8 @@ from pathlib import Path
 import av
 import numpy as np
 import psutil
+from document import write_block
 from figures import PIPELINE, STREET
-from model import write_block
 
 from streamvis.client import Subscriber
 from streamvis.config.load import load_config
@@ -107,7 +107,7 @@ def main() -> None:
                     runs.setdefault((fps, policy), []).append(turn)
                     print(fps, policy, turn, file=sys.stderr)
     name = args.drive.name if args.drive else "the synthetic street, enlarged"
-    table = "\n".join(table_of(name, runs))
+    table = "\n".join(table_of(name, runs)) + "\n"
     print(table)
     if args.write:
         write_block(args.write, "end-to-end", table)

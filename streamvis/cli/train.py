@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from streamvis.cli.options import Overrides
 from streamvis.config.load import load_config
+from streamvis.errors import ConfigError
 from streamvis.runtime.quiet_threads import wait_quietly
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ def train(
     match load_config(config_path, Which).stage:
         case "detect":
             weights = _train_detection(config_path, resume, overrides or ())
+        case stage if resume:
+            raise ConfigError(
+                f"stage {stage} takes minutes and is not resumed; run it again without --resume"
+            )
         case stage:
             weights = _train_part(stage, config_path, overrides or ())
     Console().print(f"wrote {weights}")

@@ -202,9 +202,14 @@ class SvTiny(nn.Module):
         self.local = Local(self.arch)
         self.context = Context(self.arch)
 
+    def begin(self, patches: Tensor) -> Tensor:
+        """uint8 [M, 48, T/4, T/4] -> x4 [M, C, T/4, T/4]"""
+        x4: Tensor = self.stem(normalize(patches, self.dtype))
+        return x4
+
     def look(self, patches: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """uint8 [M, 48, T/4, T/4] -> x4 [M, C, T/4, T/4], glance x32 [M, C, t, t], worth [M]"""
-        x4 = self.stem(normalize(patches, self.dtype))
+        x4 = self.begin(patches)
         return x4, *self.glance(x4)
 
     @property

@@ -88,6 +88,8 @@ class SvTinyEncoder:
     def _encode(self, patches: Tensor) -> tuple[dict[int, Tensor], Tensor]:
         """[M, 48, T/4, T/4] -> pyramid {8, 16, 32: [M, 2P, t, t]}, x32 [M, C, t, t]. A tile of
         little worth says nothing of itself but a glance for the context."""
+        if not self._min_worth:
+            return self._network.local(self._network.begin(patches))  # type: ignore[no-any-return]
         x4, x32, worth = self._network.look(patches)
         chosen = (worth.sigmoid() >= self._min_worth).nonzero().squeeze(1)
         if len(chosen) == len(x4):

@@ -251,7 +251,9 @@ def list_settings(config: EvalConfig, vary: Sequence[str]) -> list[EvalConfig]:
         raise ConfigError(
             f"{config.name} runs no encoder, so there are no tiles; give one that does"
         )
-    axes = dict(_axis(text) for text in vary)
+    axes = dict(parsed := [_axis(text) for text in vary])
+    if len(axes) < len(parsed):
+        raise ConfigError("--vary: a key is given twice; put all its values behind one")
     count = int(np.prod([len(values) for values in axes.values()]))
     if count > MOST_SETTINGS:
         raise ConfigError(

@@ -29,7 +29,7 @@ _COLOURS = np.array([_TINTS[state][0] for state in TileState], np.uint8)
 _LINES = 240  # as high as so many outlines are thick
 _WORDS = {
     TileState.ENCODED: "encoded now",
-    TileState.MOVED: "moved along",
+    TileState.MOVED: "moved: kept",
     TileState.REUSED: "reused",
     TileState.STALE: "stale: changed, not encoded",
 }
