@@ -26,6 +26,9 @@ from streamvis.record.recover import recover
 from streamvis.record.segment import CHUNK_BYTES, OpenFile, open_unbuffered
 
 
+PER_CHUNK = 11  # messages 100 ms apart: a chunk spans a second
+
+
 class BadFile:
     """A real file on a disk that fails after so many bytes."""
 
@@ -100,12 +103,18 @@ def test_a_disk_that_was_full_at_the_very_end_lost_nothing(tmp_path: Path) -> No
     assert len(list(Recording.open(archive.path).messages())) == len(messages)
 
 
-def test_a_broken_disk_leaves_whole_chunks(tmp_path: Path) -> None:
-    archive, error = write_until_it_fails(tmp_path, errno.EIO, 100_000)
+@pytest.mark.parametrize("after", [80_000, 90_000, 100_000, 110_000, 120_000])
+def test_a_broken_disk_leaves_whole_chunks(tmp_path: Path, after: int) -> None:
+    """One that breaks between a chunk and its index leaves a chunk more than is counted."""
+    archive, error = write_until_it_fails(tmp_path, errno.EIO, after)
     assert "Input/output error" in str(error)
     (part,) = archive.path.iterdir()
     assert part.name == "0000.mcap.part"
-    assert len(list(Recording.open(part).messages())) == archive.num_messages > 10
+    kept = [message.parts for message in Recording.open(part).messages()]
+    assert kept == [[bytes(p) for p in wire.encode(m)] for m in make_stream()][: len(kept)]
+    assert len(kept) % PER_CHUNK == archive.num_messages % PER_CHUNK == 0
+    assert archive.num_messages > 10
+    assert len(kept) - archive.num_messages in (0, PER_CHUNK)
     assert recover(part).num_messages > archive.num_messages  # viewers' messages, too
 
 
