@@ -25,7 +25,6 @@ from streamvis.record.recorder import Recorder
 from streamvis.record.recover import recover
 from streamvis.record.segment import CHUNK_BYTES, OpenFile, open_unbuffered
 
-
 PER_CHUNK = 11  # messages 100 ms apart: a chunk spans a second
 
 
