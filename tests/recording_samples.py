@@ -133,9 +133,9 @@ def record(folder: Path, messages: Iterator[AnyMessage], **options: object) -> P
 
 
 def others() -> Iterator[AnyMessage]:
-    """One of each kind that is about no frame."""
+    """One of each kind that `make_stream` has none of."""
     samples = make_messages()
-    for kind in ("stat", "sync", "hb"):
+    for kind in ("sem", "stat", "sync", "hb"):
         yield samples[kind]
 
 

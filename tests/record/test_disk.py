@@ -105,7 +105,8 @@ def test_a_broken_disk_leaves_whole_chunks(tmp_path: Path) -> None:
     assert "Input/output error" in str(error)
     (part,) = archive.path.iterdir()
     assert part.name == "0000.mcap.part"
-    assert len(list(Recording.open(part).messages())) == archive.num_messages > 10
+    # A chunk that was whole when what follows it could not be written is there as well.
+    assert len(list(Recording.open(part).messages())) >= archive.num_messages > 10
     assert recover(part).num_messages > archive.num_messages  # viewers' messages, too
 
 
