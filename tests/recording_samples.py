@@ -133,7 +133,7 @@ def record(folder: Path, messages: Iterator[AnyMessage], **options: object) -> P
 
 
 def others() -> Iterator[AnyMessage]:
-    """One of each kind that the stream above has none of."""
+    """One of each kind that `make_stream` has none of."""
     samples = make_messages()
     for kind in ("sem", "stat", "sync", "hb"):
         yield samples[kind]

@@ -7,6 +7,7 @@ from conftest import REPO
 
 from streamvis.errors import ConfigError
 from streamvis.eval.config import EvalConfig, read_configs
+from streamvis.tiling.config import TilingConfig
 
 
 def test_without_files_it_is_the_committed_default() -> None:
@@ -26,7 +27,9 @@ def test_the_peer_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_
 
 def test_a_pipeline_file_is_taken_without_its_cameras() -> None:
     (config,) = read_configs([REPO / "pipelines/av_4cam.yaml"])
-    assert config == EvalConfig(name="av_4cam")
+    assert config == EvalConfig(
+        name="av_4cam", tiling=TilingConfig(policy="threshold", threshold=45, box_factor=0.33)
+    )
 
 
 @pytest.mark.parametrize(
