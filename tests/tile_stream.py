@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from streamvis.encode.encoder import Cache, Encoder, Features, TileUpdate
+from streamvis.tiling.grid import TileGrid
+from streamvis.tiling.motion import shifted_tiles
 from streamvis.types import TilePlan
 
 TILE_PX = 64
@@ -64,3 +66,14 @@ def worst_error(found: Features, want: Features) -> float:
     if found.context is not None and want.context is not None:
         pairs.append((found.context, want.context))
     return max(relative_error(*pair) for pair in pairs)
+
+
+def compensate(canvas: NDArray[np.uint8], plan: TilePlan) -> NDArray[np.uint8]:
+    """The canvas before this plan's tiles came, with its moved tiles where the frame has them: what
+    the gate held the frame against. A copy; [H, W, 3]."""
+    grid = TileGrid(plan.rows, plan.cols, plan.tile_px)
+    moved = canvas.copy()
+    if len(plan.motion):
+        index = np.flatnonzero(plan.motion.any(axis=1)).astype(np.int32)
+        grid.paste(moved, index, shifted_tiles(canvas, grid, index, plan.motion[index]))
+    return moved

@@ -30,17 +30,6 @@ _REST_FRAMES = 4  # after a look that was not worth it
 Field = NDArray[np.float32]
 
 
-def compensate(canvas: Image, plan: TilePlan) -> Image:
-    """The canvas before this plan's tiles came, with its moved tiles where the frame has them: what
-    the gate held the frame against. A copy; [H, W, 3]."""
-    grid = TileGrid(plan.rows, plan.cols, plan.tile_px)
-    moved = canvas.copy()
-    if len(plan.motion):
-        index = np.flatnonzero(plan.motion.any(axis=1)).astype(np.int32)
-        grid.paste(moved, index, shifted_tiles(canvas, grid, index, plan.motion[index]))
-    return moved
-
-
 def shifted_tiles(
     canvas: Image, grid: TileGrid, index: NDArray[np.int32], motion: NDArray[np.int16]
 ) -> NDArray[np.uint8]:

@@ -10,11 +10,12 @@ import pytest
 from conftest import make_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tile_stream import compensate
 
 from streamvis.tiling.config import TilingConfig
 from streamvis.tiling.gate import ChangeGate
 from streamvis.tiling.grid import TileGrid
-from streamvis.tiling.motion import MAX_SHIFT_PX, EgoMotion, HalfFlow, compensate
+from streamvis.tiling.motion import MAX_SHIFT_PX, EgoMotion, HalfFlow
 from streamvis.tiling.plan import count_tiles
 from streamvis.tiling.residual import block_differences, worst_of_tiles
 from streamvis.types import Feedback, Frame, TilePlan, TileState

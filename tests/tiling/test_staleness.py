@@ -14,6 +14,7 @@ import pytest
 from conftest import make_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tile_stream import compensate
 
 from streamvis.back import PerceptionBack
 from streamvis.encode.config import EncoderConfig
@@ -21,7 +22,6 @@ from streamvis.encode.encoder import NoEncoder
 from streamvis.front import build_front
 from streamvis.tiling.config import TilingConfig
 from streamvis.tiling.grid import TileGrid
-from streamvis.tiling.motion import compensate
 from streamvis.track.config import TrackerConfig
 from streamvis.types import (
     MOTION_BLOCK_PX,
