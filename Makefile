@@ -11,7 +11,7 @@ ifeq ($(TORCH),cpu)
 TORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: help venv venv-dev demo test format lint types layers regress check figures clean
+.PHONY: help venv venv-dev demo test format lint types layers regress check chaos figures clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -60,6 +60,9 @@ regress: venv-dev
 	$(BIN)/streamvis regress tests/regress/street
 
 check: format lint types layers regress test
+
+chaos: venv-dev
+	$(BIN)/python -m pytest -m matrix --long --matrix
 
 figures: venv-dev
 	$(BIN)/python benchmarks/figures.py --write README.md

@@ -11,6 +11,8 @@ import pytest
 
 from streamvis.types import CaptureTime, Frame, LetterBox
 
+pytest_plugins = ["matrix"]
+
 REPO = Path(__file__).resolve().parent.parent
 STREET = REPO / "pipelines/drives/street"
 SHARED = REPO.parent / "shared/data"

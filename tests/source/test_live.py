@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from live_samples import SIZE, live_source, reader, take, wait_for
+from matrix import contract
 from rtsp_server import CLIP_FRAMES, GOP, SQUARE_STEP_PX, RtspCamera
 
 from streamvis.source import framecode
@@ -224,6 +225,7 @@ def test_a_camera_is_told_that_we_leave():
         wait_for(lambda: camera.num_teardowns == 1)
 
 
+@contract("rtsp_server", "bf")
 def test_many_reconnections_leave_nothing_behind():
     with RtspCamera(fps=200) as camera, live_source(camera.url) as source, reader(source) as frames:
         wait_for(lambda: source.live.num_connections == 1)
