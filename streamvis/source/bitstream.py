@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 import av
 from av.bitstream import BitStreamFilterContext
 
-from streamvis.source.pictures import Packet, packet_of
+from streamvis.source.pictures import NO_TIME, Packet, packet_of
+from streamvis.types import AccessUnit, CaptureTime
 
 # ISO/IEC 14496-15: a length-prefixed stream's extradata is a configuration record, whose first
 # byte is its version. Annex-B begins with a start code, 00 00 01 or 00 00 00 01.
@@ -26,13 +28,39 @@ class UnitWriter:
     """Annex-B for H.264 and HEVC, with parameter sets at every key frame; other codecs as is."""
 
     def __init__(self, stream: av.VideoStream) -> None:
-        context = stream.codec_context
+        self._context = context = stream.codec_context
         self.codec = context.name
         self._parameters = bytes(context.extradata or b"")
         self._is_nal = self.codec in _TO_ANNEX_B
         self._filter: BitStreamFilterContext | None = None
         if self._is_nal and self._parameters[:1] == bytes([_RECORD_VERSION]):
             self._filter = BitStreamFilterContext(_TO_ANNEX_B[self.codec], stream)
+
+    def unit(
+        self,
+        packet: Packet,
+        index: int,
+        time_base: Fraction,
+        capture: CaptureTime,
+        is_discont: bool = False,
+    ) -> AccessUnit:
+        """`capture` is that of the picture to come out next: with B-frames it is another one's."""
+        is_reordered = bool(self._context.has_b_frames)
+        return AccessUnit(
+            index=index,
+            codec=self.codec,
+            data=self.data(packet),
+            extradata=self.extradata,
+            is_key=packet.is_keyframe,
+            is_reordered=is_reordered,
+            pts=packet.pts,
+            dts=packet.dts,
+            time_base=time_base,
+            size=(self._context.width, self._context.height),
+            capture=NO_TIME if is_reordered else capture,
+            is_discont=is_discont,
+            is_discard=packet.is_discard,
+        )
 
     @property
     def extradata(self) -> bytes:

@@ -113,23 +113,8 @@ class StreamPackets:
         return Coded(packet, is_discont=is_first, is_jump=is_jump)
 
     def unit(self, packet: Packet, index: int) -> AccessUnit:
-        is_reordered = bool(self.context.has_b_frames)
-        known = self._captures.get(packet.pts or 0, NO_TIME)
-        return AccessUnit(
-            index=index,
-            codec=self._writer.codec,
-            data=self._writer.data(packet),
-            extradata=self._writer.extradata,
-            is_key=packet.is_keyframe,
-            is_reordered=is_reordered,
-            pts=packet.pts,
-            dts=packet.dts,
-            time_base=self.time_base,
-            size=(self.context.width, self.context.height),
-            capture=NO_TIME if is_reordered else known,
-            is_discont=self._is_discont,
-            is_discard=packet.is_discard,
-        )
+        capture = self._captures.get(packet.pts or 0, NO_TIME)
+        return self._writer.unit(packet, index, self.time_base, capture, self._is_discont)
 
     def capture_time(self, index: int, pts: int) -> CaptureTime:
         del index

@@ -82,22 +82,8 @@ class _FilePackets:
         return Coded(packet) if packet is not None else None
 
     def unit(self, packet: Packet, index: int) -> AccessUnit:
-        is_reordered = bool(self.context.has_b_frames)
-        capture = NO_TIME if is_reordered else self.capture_time(index, packet.pts or 0)
-        return AccessUnit(
-            index=index,
-            codec=self._writer.codec,
-            data=self._writer.data(packet),
-            extradata=self._writer.extradata,
-            is_key=packet.is_keyframe,
-            is_reordered=is_reordered,
-            pts=packet.pts,
-            dts=packet.dts,
-            time_base=self.time_base,
-            size=(self.context.width, self.context.height),
-            capture=capture,
-            is_discard=packet.is_discard,
-        )
+        capture = self.capture_time(index, packet.pts or 0)
+        return self._writer.unit(packet, index, self.time_base, capture)
 
     def capture_time(self, index: int, pts: int) -> CaptureTime:
         if self._capture_ns is not None and index < len(self._capture_ns):

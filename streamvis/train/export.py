@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,27 @@ from streamvis.train.network import Network
 
 
 def export_bundle(network: Network, config: TrainConfig, views: int) -> Manifest:
-    """Write sv_tiny.safetensors and sv_tiny.json into the run's folder, each whole or not at all.
-    Killed between the two, their hashes differ: `load_bundle` says so, and the next checkpoint
-    writes both again. Raises OutputError."""
+    """Write sv_tiny.safetensors and sv_tiny.json into the run's folder. Raises OutputError."""
     parts = {"encoder": network.encoder, "head": network.head}
     training = _summary(config, views)
-    name = "sv_tiny.safetensors"
-    folder = config.out / ".export"
+    return write_whole(
+        config.out / "sv_tiny.safetensors",
+        lambda path: save_bundle(path, parts, network.arch, training),
+    )
+
+
+def write_whole(path: Path, write: Callable[[Path], Manifest]) -> Manifest:
+    """Have both files of a bundle written elsewhere and moved to `path`, each whole or not at all.
+    Killed between the two, their hashes differ: `load_bundle` says so, and who writes them
+    again mends it. Raises OutputError."""
+    folder = path.parent / ".export"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        manifest = save_bundle(folder / name, parts, network.arch, training)
-        for fresh in (folder / name, (folder / name).with_suffix(".json")):
-            fresh.replace(config.out / fresh.name)
+        manifest = write(folder / path.name)
+        for name in (path.name, path.with_suffix(".json").name):
+            (folder / name).replace(path.with_name(name))
     except OSError as error:
-        raise output_error(config.out / name, error) from None
+        raise output_error(path, error) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return manifest

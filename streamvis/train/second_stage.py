@@ -28,6 +28,7 @@ from streamvis.encode.config import EncoderConfig
 from streamvis.encode.encoder import Encoder, Features, build_encoder
 from streamvis.encode.weights import add_part, load_bundle
 from streamvis.errors import OutputError, WeightsError
+from streamvis.train.export import write_whole
 
 Progress = Callable[[int, dict[str, float]], None]  # steps done, the newest log values
 Loss = Callable[[int], Mapping[str, Tensor]]  # of a step's batch: terms to be added up
@@ -117,10 +118,8 @@ def save_part(part: nn.Module, name: str, config: StageConfig) -> Path:
     path = config.out / "sv_tiny.safetensors"
     private = {"data", "threads"} | {k for k, v in dict(config).items() if isinstance(v, Path)}
     about = config.model_dump(mode="json", exclude=private | {"weights"})
-    try:
-        add_part(load_bundle(config.weights), name, part, about, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write it ({error.strerror}); check `out`") from None
+    bundle = load_bundle(config.weights)
+    write_whole(path, lambda fresh: add_part(bundle, name, part, about, fresh))
     return path
 
 
