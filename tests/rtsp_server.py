@@ -81,10 +81,12 @@ class RtspCamera:
     clock_offset_s: float = 0.0  # of the camera's clock to this host's
     spoil: Callable[[bytes], bytes | None] | None = None  # every RTP packet; None drops it
     rtp_jump: int = 0  # added to every RTP time stamp
-    num_connections: int = 0
+    arrivals_s: list[float] = field(default_factory=list)  # monotonic, of each connection
+    udp_via: Callable[[int], int] | None = None  # (client's port) -> where its media is sent
     num_plays: int = 0
     num_teardowns: int = 0
-    frames_sent: list[int] = field(default_factory=list)  # all clients together
+    clip_frames: int = CLIP_FRAMES  # the numbers in the pixels begin again after so many
+    plays: list[list[int]] = field(default_factory=list)  # the frames that each PLAY was sent
     _listener: socket.socket | None = None
     _open: set[socket.socket] = field(default_factory=set)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -130,8 +132,17 @@ class RtspCamera:
                 connection.shutdown(socket.SHUT_RDWR)
 
     @property
+    def num_connections(self) -> int:
+        return len(self.arrivals_s)
+
+    @property
     def units(self) -> list[list[bytes]]:
-        return clip(self.size, self.gop)
+        return clip(self.size, self.gop, self.clip_frames)
+
+    @property
+    def frames_sent(self) -> list[int]:
+        """All clients together."""
+        return [frame for play in self.plays for frame in play]
 
     def frame_now(self) -> int:
         """The number of the newest frame since the camera was switched on."""
@@ -149,7 +160,7 @@ class RtspCamera:
             except OSError:
                 return
             self._open.add(connection)
-            self.num_connections += 1
+            self.arrivals_s.append(time.monotonic())
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
@@ -168,6 +179,7 @@ class _Client:
         self._udp: tuple[socket.socket, int, int] | None = None
         self._next: int | None = None  # the frame to send next; None before PLAY
         self._rtp_seq = 0
+        self._sent: list[int] = []
 
     def run(self) -> None:
         while True:
@@ -193,7 +205,9 @@ class _Client:
         return max(0.0, camera.began_s + self._next / camera.fps - time.monotonic())
 
     def _next_key(self) -> int:
-        return -(-self._camera.frame_now() // self._camera.gop) * self._camera.gop
+        """Not one that somebody was sent already: so each number is sent once."""
+        after = max(self._camera.frames_sent, default=-1) + 1
+        return -(-max(self._camera.frame_now(), after) // self._camera.gop) * self._camera.gop
 
     def _requests(self) -> Iterator[str]:
         while self._pending:
@@ -228,6 +242,7 @@ class _Client:
         elif method == "PLAY":
             camera.num_plays += 1
             self._next = self._next_key()
+            camera.plays.append(self._sent)
             rtp_time = self._rtp_time(self._next)
             info = f"url={url};seq={self._rtp_seq};rtptime={rtp_time}"
             self._reply(headers, 200, Session="1", Range="npt=now-", **{"RTP-Info": info})
@@ -274,7 +289,8 @@ class _Client:
         sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         sender.bind(("127.0.0.1", 0))
         own = sender.getsockname()[1]
-        self._udp = sender, int(ports[1]), int(ports[2])
+        via = self._camera.udp_via
+        self._udp = sender, via(int(ports[1])) if via else int(ports[1]), int(ports[2])
         return f"RTP/AVP;unicast;client_port={ports[1]}-{ports[2]};server_port={own}-{own + 1}"
 
     def _rtp_time(self, frame: int) -> int:
@@ -283,7 +299,7 @@ class _Client:
 
     def _send_frame(self, frame: int) -> None:
         units = self._camera.units
-        self._camera.frames_sent.append(frame)
+        self._sent.append(frame)
         nals = units[frame % len(units)]
         for nal in nals:
             for payload, is_last in _fragments(nal):

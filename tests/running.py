@@ -22,16 +22,19 @@ WAIT_S = 150.0
 class Running:
     """`until` waits for what the test wants to see; a test never sleeps."""
 
-    def __init__(self, config: PipelineConfig, **options: Any) -> None:
+    def __init__(
+        self,
+        config: PipelineConfig,
+        kinds: tuple[str, ...] = ("det", "stat", "hb"),
+        **options: Any,
+    ) -> None:
         self.messages: list[AnyMessage] = []
         self.summary: RunSummary | None = None
         self.session = Session(config, wait_subscribers=1, **options)
         self._error: BaseException | None = None
         self._changed = threading.Condition()
         self._stopping = threading.Event()
-        self._subscriber = Subscriber(
-            config.publish.address, kinds=("det", "stat", "hb"), timeout_ms=WAIT_S * 1000
-        )
+        self._subscriber = Subscriber(config.publish.address, kinds=kinds, timeout_ms=WAIT_S * 1000)
         self._threads = [threading.Thread(target=run) for run in (self._run, self._listen)]
         for thread in self._threads:
             thread.start()

@@ -12,13 +12,19 @@ from streamvis.types import Clock
 
 T = TypeVar("T")
 
+# Live: a camera is waited for while it may just be a little late, judged by its own pace.
+_LATE_STEPS = 3
+_MIN_PATIENCE_NS = 100_000_000
+_MAX_PATIENCE_NS = 1_000_000_000
+
 
 class Rounds(Generic[T]):
     """One slot per camera, handed out in rounds, in the order of `cameras`.
 
     replay: a round is one item of every open camera, so rounds do not depend on timing.
     live: a newer item displaces an older one, and a round is what is there when it is complete
-    or `window_ns` after its first item came. No threads, no clock: time is passed in.
+    or `window_ns` after its first item came; a camera that fell silent is not waited for. No
+    threads, no clock: time is passed in.
     With `batches`, a replay's rounds are made of these cameras, one after the other, as long as
     there are any: so it repeats what was live.
     """
@@ -38,6 +44,7 @@ class Rounds(Generic[T]):
         self._first_ns = 0
         self.is_held = False  # cameras may still be opened, though there is none
         self._batches = deque(map(frozenset, batches))
+        self._paces: dict[str, _Pace] = {}
 
     @property
     def is_over(self) -> bool:
@@ -56,6 +63,7 @@ class Rounds(Generic[T]):
         if not self._items:
             self._first_ns = now_ns
         self._items[camera] = item
+        self._paces.setdefault(camera, _Pace(now_ns)).see(now_ns)
 
     def open(self, camera: str) -> None:
         """Items of this camera may come, too; a new one is the last of a round."""
@@ -66,6 +74,7 @@ class Rounds(Generic[T]):
     def close(self, camera: str) -> None:
         """No more items of this camera; the one it left is still handed out."""
         self._open.discard(camera)
+        self._paces.pop(camera, None)
 
     def is_drained(self, camera: str) -> bool:
         """It is closed and its last item taken."""
@@ -74,10 +83,11 @@ class Rounds(Generic[T]):
     def due_in_ns(self, now_ns: int) -> int | None:
         """0 when a round can be taken, else how long to wait for the others; None while
         nothing but another item can make one."""
-        is_complete = self._open & self._next_batch() <= self._items.keys()
-        if self._items and is_complete:
+        if not self._items:
+            return None
+        if self._awaited(now_ns) <= self._items.keys():
             return 0
-        if self._is_replay or not self._items:
+        if self._is_replay:
             return None
         return max(0, self._first_ns + self._window_ns - now_ns)
 
@@ -89,6 +99,11 @@ class Rounds(Generic[T]):
         names = [name for name in self._order if name in self._items and name in batch]
         return [self._items.pop(name) for name in names]
 
+    def _awaited(self, now_ns: int) -> set[str]:
+        if self._is_replay:
+            return self._open & self._next_batch()
+        return {name for name, pace in self._paces.items() if pace.is_awaited(now_ns)}
+
     def _next_batch(self) -> frozenset[str]:
         """The cameras of the next round; a batch whose cameras are all over is none."""
         while self._batches and not any(self._may_come(name) for name in self._batches[0]):
@@ -97,6 +112,21 @@ class Rounds(Generic[T]):
 
     def _may_come(self, camera: str) -> bool:
         return camera in self._open or camera in self._items
+
+
+class _Pace:
+    """How fast a camera's items come."""
+
+    def __init__(self, now_ns: int) -> None:
+        self._newest_ns = now_ns
+        self._step_ns = 0
+
+    def see(self, now_ns: int) -> None:
+        self._step_ns, self._newest_ns = now_ns - self._newest_ns, now_ns
+
+    def is_awaited(self, now_ns: int) -> bool:
+        patience_ns = max(_MIN_PATIENCE_NS, min(_LATE_STEPS * self._step_ns, _MAX_PATIENCE_NS))
+        return now_ns - self._newest_ns <= patience_ns
 
 
 class Inbox(Generic[T]):

@@ -22,7 +22,6 @@ from streamvis.types import TilePacket
 from streamvis.wire import End
 
 _POLL_MS = 100
-_SILENT_NS = 1_000_000_000  # live: a camera that sent nothing for so long is not waited for
 
 
 class WorkerLoop:
@@ -35,7 +34,6 @@ class WorkerLoop:
         self._hops = hops
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()  # from other threads
         self._finishing = threading.Event()
-        self._heard_ns: dict[str, int] = {}  # when each camera sent its newest packet
         self._turn_ns = time.monotonic_ns()
 
     def open(self) -> WorkerFacts:
@@ -94,7 +92,6 @@ class WorkerLoop:
         """Whether there was something to do."""
         self._follow_orders()
         now_ns = time.monotonic_ns()
-        self._pass_over_silent(now_ns)
         due_ns = self._rounds.due_in_ns(now_ns)
         if due_ns == 0:
             self._step(self._rounds.take())
@@ -118,22 +115,13 @@ class WorkerLoop:
         return message is not None
 
     def _take_in(self, packet: TilePacket) -> None:
-        now_ns = time.monotonic_ns()
         if not self._is_replay:
             self._rounds.open(packet.camera)
-            self._heard_ns[packet.camera] = now_ns
         if self._rounds.takes(packet.camera):  # not the last words of one given up
-            self._rounds.put(packet.camera, packet, now_ns)
-
-    def _pass_over_silent(self, now_ns: int) -> None:
-        for camera, heard_ns in list(self._heard_ns.items()):
-            if now_ns - heard_ns > _SILENT_NS:
-                self._rounds.close(camera)
-                del self._heard_ns[camera]
+            self._rounds.put(packet.camera, packet, time.monotonic_ns())
 
     def _forget(self, camera: str) -> None:
         self._rounds.close(camera)
-        self._heard_ns.pop(camera, None)
         if not self._is_replay:
             self._back.forget(camera)
 

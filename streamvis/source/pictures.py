@@ -22,6 +22,7 @@ from streamvis.types import AccessUnit, CameraInfo, CaptureTime, Frame, LetterBo
 
 Packet: TypeAlias = "av.Packet[Any]"
 NO_TIME = CaptureTime(0, "none", 0)
+_PICTURE_A_PACKET = ("h264", "hevc")  # others send what is never shown, too
 
 
 def packet_of(data: bytes) -> Packet:
@@ -103,6 +104,7 @@ class PictureSource:
         self._anew: set[int] = set()  # pts of decoded pictures that are
         self._discarded: set[int] = set()  # pts of pictures that only others need
         self._num_unseen = 0  # frames that the source should have had after its end
+        self._is_damaged = False  # something was, since the last key frame
 
     @property
     def lost_source(self) -> int:
@@ -198,6 +200,7 @@ class PictureSource:
         )
         image = self._boxer.place(scaled.to_ndarray().astype(np.uint8, copy=False))
         pts = picture.pts or 0
+        lost_before = self._order.num_lost
         index = self._order.pop(pts)
         frame = Frame(
             camera=self._camera,
@@ -212,11 +215,21 @@ class PictureSource:
             lost_decode=self._order.num_lost,
             num_skipped=self._packets.first_index,
             is_discont=self._is_discont(pts, (picture.width, picture.height)),
-            is_corrupt=picture.is_corrupt,
+            is_corrupt=self._is_corrupt(picture, has_gap=self._order.num_lost > lost_before),
             motion=self._motion(picture, letterbox),
         )
         self._last_pts, self._last_size = pts, (picture.width, picture.height)
         return frame
+
+    def _is_corrupt(self, picture: av.VideoFrame, has_gap: bool) -> bool:
+        """FFmpeg tells of the damaged picture only, and not of those that are predicted from it
+        until the next key frame. A packet that gave no picture is damage where each has one."""
+        if picture.key_frame:
+            self._is_damaged = False
+        elif has_gap and self._packets.context.name in _PICTURE_A_PACKET:
+            self._is_damaged = True
+        self._is_damaged |= picture.is_corrupt
+        return self._is_damaged
 
     def _motion(self, picture: av.VideoFrame, letterbox: LetterBox) -> NDArray[np.int16] | None:
         """Of streams with B-frames none: their vectors are not from the picture shown before."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import pytest
+
 from streamvis.runtime.rounds import Inbox, Rounds
 
 
@@ -37,8 +39,21 @@ def test_the_last_item_of_a_closed_camera_is_still_handed_out():
     assert rounds.is_over
 
 
+MS = 1_000_000
+
+
+def after_a_round(*cameras: str, window_ns: int, step_ns: int = 1) -> tuple[Rounds[str], int]:
+    """Two rounds of all of them were taken, the newest at the time that is returned."""
+    rounds: Rounds[str] = Rounds(cameras, "live", window_ns)
+    for now_ns in (0, step_ns):
+        for camera in cameras:
+            rounds.put(camera, f"{camera}-", now_ns)
+        rounds.take()
+    return rounds, step_ns
+
+
 def test_live_waits_no_longer_than_its_window_and_the_newest_wins():
-    rounds: Rounds[str] = Rounds(["a", "b"], "live", window_ns=100)
+    rounds, _ = after_a_round("a", "b", window_ns=100)
     rounds.put("a", "a0", now_ns=1000)
     assert rounds.due_in_ns(1040) == 60
     rounds.put("a", "a1", now_ns=1050)
@@ -47,8 +62,28 @@ def test_live_waits_no_longer_than_its_window_and_the_newest_wins():
     assert rounds.due_in_ns(1200) is None
 
 
+@pytest.mark.parametrize(("step_ms", "silent_ms"), [(33, 101), (200, 601), (60_000, 1001)])
+def test_live_does_not_wait_for_a_camera_that_fell_silent(step_ms, silent_ms):
+    """Judged by its own pace, and never longer than a second."""
+    rounds, last_ns = after_a_round("a", "b", window_ns=4 * MS, step_ns=step_ms * MS)
+    rounds.put("a", "a0", last_ns + (silent_ms - 2) * MS)
+    assert rounds.due_in_ns(last_ns + (silent_ms - 2) * MS) == 4 * MS
+    rounds.put("a", "a1", last_ns + silent_ms * MS)
+    assert rounds.due_in_ns(last_ns + silent_ms * MS) == 0
+    rounds.put("b", "b0", last_ns + silent_ms * MS)
+    assert rounds.take() == ["a1", "b0"], "it may come again"
+    rounds.put("a", "a2", last_ns + (silent_ms + 30) * MS)
+    assert rounds.due_in_ns(last_ns + (silent_ms + 30) * MS) == 4 * MS, "and is waited for again"
+
+
+def test_live_does_not_wait_for_a_camera_that_never_came():
+    rounds: Rounds[str] = Rounds(["a", "down"], "live", window_ns=4 * MS)
+    rounds.put("a", "a0", now_ns=0)
+    assert rounds.due_in_ns(0) == 0
+
+
 def test_live_does_not_wait_when_all_are_there():
-    rounds: Rounds[str] = Rounds(["a", "b"], "live", window_ns=10**9)
+    rounds, _ = after_a_round("a", "b", window_ns=10**9)
     rounds.put("a", "a0", now_ns=0)
     rounds.put("b", "b0", now_ns=1)
     assert rounds.due_in_ns(1) == 0

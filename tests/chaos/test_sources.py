@@ -1,0 +1,245 @@
+"""Live cameras that fail in every way: what a subscriber sees, and what the ledger says."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from itertools import pairwise
+
+import av
+import numpy as np
+import pytest
+from live_samples import live_source, reader, wait_for
+from live_session import (
+    KINDS,
+    SIZE,
+    check_no_gap,
+    check_pixels,
+    decode_process,
+    first_result_after,
+    ledger_of,
+    live_config,
+    seconds_to_result,
+    wait_for_state,
+)
+from matrix import contract
+from reuse_camera import Camera, check_equal
+from rtsp_server import RtspCamera
+from running import running
+
+from streamvis.back import PerceptionBack, build_back
+from streamvis.detect.config import DetectorConfig
+from streamvis.encode.config import EncoderConfig
+from streamvis.source import framecode
+from streamvis.source.pictures import packet_of
+from streamvis.track.config import TrackerConfig
+from streamvis.types import Frame
+
+RECOVERY_S = 2.0  # promise (b)
+ENCODER = EncoderConfig(input_size=SIZE, dtype="fp32", device="cpu")
+UNSEEN = 8  # grey levels: the last bits of a slice make no more
+FAULTS = ("down", "cut", "silent", "frozen")
+
+
+def suffer(run, camera: RtspCamera, fault: str, away_s: float) -> None:
+    """One fault from its beginning to its end."""
+    if fault == "cut":
+        camera.hang_up()
+        wait_for_state(run, "gate", "reconnecting")
+        return
+    if fault == "down":
+        camera.down()
+    else:
+        camera.mode = "mute" if fault == "silent" else "freeze"
+    wait_for_state(run, "gate", "stale", "reconnecting", "timeout")
+    threading.Event().wait(away_s)
+    if fault == "down":
+        camera.up()
+    camera.mode = "serve"
+
+
+@contract("rtsp_server", "bc")
+def test_a_server_that_fails_and_returns_is_served_again_in_two_seconds(tmp_path, times, note):
+    rng, rounds = np.random.default_rng(7), times(1, 10)
+    seconds = {fault: [] for fault in FAULTS}
+    with (
+        RtspCamera(fps=15, clip_frames=600 + 600 * rounds) as camera,
+        running(live_config(tmp_path, {"gate": camera.url}, {"timeout": "1s"}), kinds=KINDS) as run,
+    ):
+        run.more_results("gate", 5)
+        for fault in FAULTS * rounds:
+            suffer(run, camera, fault, away_s=float(rng.uniform(0, 1.5)))
+            seconds[fault].append(seconds_to_result(run, "gate", camera))
+            run.more_results("gate", 5)
+        summary = run.stop()
+    unread = check_pixels(run, summary, "gate", camera)
+    for fault, found in seconds.items():
+        note(f"{fault}: p50", float(np.median(found)), "s")
+        note(f"{fault}: max", max(found), "s")
+    note("sent and never read", unread / len(camera.plays), "frames a connection")
+    # A server that answers nothing is given up after `timeout`, and until then not tried again.
+    assert max(seconds.pop("silent")) < RECOVERY_S + 1
+    assert max(max(found) for found in seconds.values()) < RECOVERY_S
+
+
+@contract("decode_process", "ae")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+def test_a_decode_process_that_dies_or_hangs_is_only_its_own_cameras_loss(
+    number, tmp_path, times, note
+):
+    seconds, rounds = [], times(1, 10)
+    clip_frames = 300 + 300 * rounds
+    with (
+        RtspCamera(fps=15, clip_frames=clip_frames) as gate,
+        RtspCamera(fps=15, clip_frames=clip_frames) as yard,
+    ):
+        uris = {"gate": gate.url, "yard": yard.url}
+        with running(live_config(tmp_path, uris, {"timeout": "1s"}), kinds=KINDS) as run:
+            run.more_results("gate", 5)
+            run.more_results("yard", 5)
+            fault_ns = time.monotonic_ns()
+            for _ in range(rounds):
+                victim = decode_process(gate)
+                began_ns = time.monotonic_ns()
+                victim.send_signal(number)
+                wait_for_state(run, "gate", "stale", "reconnecting")
+                first_result_after(run, "gate", began_ns + 200_000_000)
+                seconds.append((time.monotonic_ns() - began_ns) / 1e9)
+                run.more_results("gate", 5)
+            summary = run.stop()
+    unread = check_pixels(run, summary, "gate", gate)
+    check_pixels(run, summary, "yard", yard)
+    check_no_gap(run, "yard", fault_ns)
+    lost = ledger_of(summary, "gate").lost
+    assert lost["decode"] <= 4 * len(seconds), "what the process had in hand"
+    assert max(seconds) < 15
+    note("results again", max(seconds), "s")
+    note("lost in decode", lost["decode"] / len(seconds), "frames")
+    note("sent and never read", unread / len(seconds), "frames")
+
+
+@contract("none_at_start", "ag")
+def test_no_camera_comes_and_the_pipeline_is_up_with_a_typed_state_for_each(tmp_path, note):
+    with (
+        RtspCamera(credentials="root:secret") as locked,
+        RtspCamera(mode="mute") as mute,
+        RtspCamera(mode="freeze") as frozen,
+        RtspCamera(codec="VVVV") as strange,
+        RtspCamera(path="/door") as elsewhere,
+        RtspCamera() as gone,
+    ):
+        gone.down()
+        states = {
+            "locked": (locked.url_as("root:wrong"), "auth_failed"),
+            "mute": (mute.url, "timeout"),
+            "frozen": (frozen.url, "timeout"),
+            "strange": (strange.url, "codec_unsupported"),
+            "elsewhere": (elsewhere.url.replace("door", "gate"), "not_found"),
+            "gone": (gone.url, "not_found"),
+            "nothing": ("udp://127.0.0.1:9", "timeout"),
+            "device": ("/dev/video-none", "not_found"),
+        }
+        uris = {name: uri for name, (uri, _) in states.items()}
+        with running(live_config(tmp_path, uris, {"timeout": "1s"})) as run:
+            wanted = {name: state for name, (_, state) in states.items()}
+            run.until(lambda: run.states() == wanted, "every camera's state")
+            began_s = time.monotonic()
+            summary = run.stop()
+            took_s = time.monotonic() - began_s
+    note("stop", took_s, "s")
+    assert took_s < 5
+    assert summary.exit_code == 3
+    assert {status.camera: status.state for status in summary.cameras} == wanted
+    assert all(status.error for status in summary.cameras)
+    assert "wrong" not in repr(summary)
+
+
+def flip(payload: bytes, rng: np.random.Generator) -> bytes | None:
+    data = bytearray(payload)
+    if len(data) > 40:
+        data[int(rng.integers(20, len(data)))] ^= 1 << int(rng.integers(8))
+    return bytes(data)
+
+
+def truncate(payload: bytes, rng: np.random.Generator) -> bytes | None:
+    return payload[: int(rng.integers(len(payload) // 4, len(payload)))]
+
+
+def lose(payload: bytes, rng: np.random.Generator) -> bytes | None:
+    del payload, rng
+
+
+def without_parameters(payload: bytes, rng: np.random.Generator) -> bytes | None:
+    """Neither SPS nor PPS, and key frames that need them are damaged besides."""
+    kind = payload[0] & 31
+    return None if kind in (7, 8) else truncate(payload, rng) if kind == 5 else payload
+
+
+@pytest.fixture(scope="module")
+def back() -> PerceptionBack:
+    return build_back(ENCODER, DetectorConfig(score=0.01), TrackerConfig(), epoch="e")
+
+
+def sound_pictures(camera: RtspCamera) -> list[np.ndarray]:
+    """What an undamaged stream gives, by the number in the pixels."""
+    decoder = av.CodecContext.create("h264", "r")
+    packets = [packet_of(b"".join(b"\0\0\0\1" + nal for nal in nals)) for nals in camera.units]
+    pictures = [picture for packet in [*packets, None] for picture in decoder.decode(packet)]
+    return [picture.to_ndarray(format="rgb24") for picture in pictures]
+
+
+def is_sound(frame: Frame, sound: list[np.ndarray]) -> bool:
+    code = framecode.read(frame.image)
+    if code is None:
+        return False
+    return bool(np.abs(frame.image.astype(int) - sound[code.index]).max() < UNSEEN)
+
+
+def check_reuse(frames: list[Frame], back: PerceptionBack, name: str) -> int:
+    """Nothing builds on a damaged picture: what is sent for it, and for the first sound one after
+    it, is everything, and the outputs are the dense run's. Returns how often that was."""
+    reuse = Camera(back, f"reuse {name}", ENCODER, policy="threshold")
+    dense = Camera(back, f"dense {name}", ENCODER)
+    num_reused = num_resyncs = 0
+    for before, frame in pairwise(frames):
+        found, want = reuse.step(frame), dense.step(frame)
+        num_reused += found.tiles.encoded < found.tiles.total
+        if before.is_corrupt or frame.is_corrupt:
+            check_equal(reuse, found, dense, want)
+            num_resyncs += not frame.is_corrupt
+    assert num_reused > 0
+    return num_resyncs
+
+
+@contract("bitstream", "cg")
+@pytest.mark.parametrize("damage", [flip, truncate, lose, without_parameters])
+def test_a_damaged_stream_is_flagged_counted_and_never_reused(damage, back, times, note):
+    rng, count = np.random.default_rng(11), times(50, 3000)
+
+    def spoil(payload: bytes) -> bytes | None:
+        return damage(payload, rng) if rng.random() < 0.08 else payload
+
+    with (
+        RtspCamera(fps=120, gop=10, clip_frames=2 * count + 600) as camera,
+        live_source(camera.url) as source,
+        reader(source) as frames,
+    ):
+        wait_for(lambda: len(frames) >= 10)
+        camera.spoil = spoil
+        wait_for(lambda: len(frames) >= 10 + count)
+        camera.spoil, num_before = None, len(frames)
+        wait_for(lambda: len(frames) >= num_before + 25)
+        assert source.live.num_connections == 1
+        num_sent = len(camera.frames_sent)
+    assert frames[-1].index + 1 == len(frames) + source.lost_decode + source.live.num_dropped
+    sound = sound_pictures(camera)
+    assert all(not frame.is_corrupt and is_sound(frame, sound) for frame in frames[-20:])
+    if damage is not flip:  # one that leaves another valid picture nobody can see
+        assert all(frame.is_corrupt or is_sound(frame, sound) for frame in frames)
+    num_damaged = sum(frame.is_corrupt for frame in frames)
+    assert num_damaged > 0
+    assert check_reuse(frames, back, damage.__name__) > 0
+    name = damage.__name__.replace("_", " ")
+    note(f"{name}: flagged", num_damaged / len(frames) * 100, "%")
+    note(f"{name}: sent and not in the books", num_sent - 1 - frames[-1].index, "frames")
