@@ -152,10 +152,11 @@ class PictureSource:
         self._is_anew |= coded.is_jump
         if packet.size:
             self._order.push(packet.pts, packet.dts, coded.num_missing)
-            self._hand_out(coded)
         if coded.is_discard and packet.pts is not None:
             self._discarded.add(packet.pts)
-        self._decode(packet)
+        self._decode(packet)  # which may tell the size of the pictures for the first time
+        if packet.size:
+            self._hand_out(coded)
 
     def _decode(self, packet: Packet | None) -> None:
         with suppress(av.FFmpegError):  # what gives no picture stays in the order, and is counted
@@ -177,7 +178,9 @@ class PictureSource:
 
     def _hand_out(self, coded: Coded) -> None:
         if self.on_unit:
-            self.on_unit(coded.unit or self._packets.unit(coded.packet, self._num_units))
+            unit = coded.unit or self._packets.unit(coded.packet, self._num_units)
+            if 0 not in unit.size:  # else it comes before all that a decoder needs
+                self.on_unit(unit)
         self._num_units += 1
 
     def _close_account(self) -> None:
