@@ -1,7 +1,8 @@
 """A small RTSP camera for the tests (RFC 2326, RFC 6184): it serves, and fails on command.
 
 H.264 over RTP, interleaved in the RTSP connection or over UDP, with RTCP sender reports. The
-number of each frame is in its pixels (`source/framecode.py`), modulo the clip's length.
+number of each frame is in its pixels (`source/framecode.py`), modulo the clip's length. It plays
+a clip of its own making, or an H.264 file, again and again.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 
 from streamvis.source import framecode
 
@@ -63,7 +66,27 @@ def clip(size: tuple[int, int] = (320, 192), gop: int = GOP, num_frames: int = C
         framecode.write(image, index, 0)
         units += encoder.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
     units += encoder.encode()
-    return [[nal for nal in _START_CODE.split(bytes(unit)) if nal] for unit in units]
+    return [_nals(bytes(unit)) for unit in units]
+
+
+@cache
+def film(path: Path, gop: int) -> list[list[bytes]]:
+    """The same of an H.264 file with a key frame every `gop` frames and no B-frames."""
+    units = []
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        to_annex_b = BitStreamFilterContext("h264_mp4toannexb", stream)
+        for packet in container.demux(stream):
+            units += [_nals(bytes(unit)) for unit in to_annex_b.filter(packet) if unit.size]
+    are_keys = [any(nal[0] & 31 == 5 for nal in unit) for unit in units]
+    wanted = [index % gop == 0 for index in range(len(units))]
+    if are_keys != wanted or len(units) % gop:
+        raise ValueError(f"{path.name} has no key frame every {gop} frames")
+    return units
+
+
+def _nals(unit: bytes) -> list[bytes]:
+    return [nal for nal in _START_CODE.split(unit) if nal]
 
 
 @dataclass
@@ -73,6 +96,7 @@ class RtspCamera:
     fps: float = 60.0
     gop: int = 5
     size: tuple[int, int] = (320, 192)
+    film: Path | None = None  # instead of a clip of this size
     credentials: str = ""  # "user:password"; empty lets everybody in
     path: str = "/cam"
     codec: str = "H264"  # as the SDP says
@@ -137,6 +161,8 @@ class RtspCamera:
 
     @property
     def units(self) -> list[list[bytes]]:
+        if self.film:
+            return film(self.film, self.gop)
         return clip(self.size, self.gop, self.clip_frames)
 
     @property

@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,7 @@ class RunLedger:
         self._books = {camera: _CameraBook(camera) for camera in cameras}
         self._period_ns = period_ns
         self._due_ns = 0
-        self._seq = itertools.count()
+        self._seq: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self.first_result_ns: int | None = None  # monotonic
         self._lock = threading.Lock()
 
@@ -82,14 +82,14 @@ class RunLedger:
         if now_ns < self._due_ns:
             return
         self._due_ns = now_ns + self._period_ns
-        yield from self._stats(next(self._seq))
+        yield from self._stats()
 
     def finish(self) -> Iterable[StatMessage]:
         """Everything was forwarded: what is still in flight was lost on the way."""
         with self._lock:
             for book in self._books.values():
                 book.is_closed = True
-        yield from self._stats(next(self._seq))
+        yield from self._stats()
 
     def update(self, report: CameraReport) -> None:
         """A camera's own counts; also when they come late or twice."""
@@ -115,14 +115,14 @@ class RunLedger:
             now_ns = time.monotonic_ns()
             return [book.status(now_ns, recent) for book in self._books.values()]
 
-    def _stats(self, seq: int) -> Iterable[StatMessage]:
+    def _stats(self) -> Iterable[StatMessage]:
         for status in self.status(recent=True):
             if status.state == REMOVED:
                 continue
             yield StatMessage(
                 origin=self._origin,
                 camera=status.camera,
-                seq=seq,
+                seq=next(self._seq[status.camera]),
                 state=status.state,
                 fps=status.fps,
                 latency_p50_ms=status.latency_p50_ms,

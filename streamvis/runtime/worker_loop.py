@@ -34,7 +34,7 @@ class WorkerLoop:
         self._hops = hops
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()  # from other threads
         self._finishing = threading.Event()
-        self._turn_ns = time.monotonic_ns()
+        self._turn_ns: int | None = None  # when the newest turn began; a spare has none
 
     def open(self) -> WorkerFacts:
         """Load the models and bind the tile stream; raises WeightsError."""
@@ -64,6 +64,7 @@ class WorkerLoop:
         self._rounds: Rounds[TilePacket] = Rounds(
             cameras, config.clock, config.runtime.batch_window, batches
         )
+        self._turn_ns = time.monotonic_ns()
         try:
             while self._turn() or not self._is_over:
                 self._turn_ns = time.monotonic_ns()
@@ -81,8 +82,9 @@ class WorkerLoop:
 
     @property
     def stuck_ns(self) -> int:
-        """How long the newest turn has been going on; thread-safe."""
-        return time.monotonic_ns() - self._turn_ns
+        """How long the newest turn has been going on, 0 before the first; thread-safe."""
+        began_ns = self._turn_ns
+        return 0 if began_ns is None else time.monotonic_ns() - began_ns
 
     @property
     def _is_over(self) -> bool:

@@ -102,3 +102,11 @@ def test_the_stat_message_carries_the_same_ledger(books):
     (stat,) = books.tick(now_ns=10**9)
     assert stat.ledger == ledger(books)
     assert list(books.tick(now_ns=10**9 + 1)) == [], "one a period"
+
+
+def test_the_stat_messages_of_a_camera_that_came_later_count_from_0(books):
+    numbers = [stat.seq for second in (1, 2) for stat in books.tick(now_ns=second * 10**9)]
+    books.begin_life("guest")
+    later = {stat.camera: stat.seq for stat in books.tick(now_ns=3 * 10**9)}
+    assert numbers == [0, 1]
+    assert later == {"front": 2, "guest": 0}, "else its first one looks like a gap"

@@ -8,6 +8,8 @@ from running import actor_process, check_books, running
 from supervised import config
 
 from streamvis.runtime.backoff import Backoff
+from streamvis.runtime.engine import Hops
+from streamvis.runtime.worker_loop import WorkerLoop
 
 
 def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccounted(tmp_path):
@@ -43,6 +45,11 @@ def test_a_worker_that_hangs_is_replaced_by_the_warm_spare(tmp_path, caplog):
     check_books(run, summary, "a")
     assert "worker 0: it did not answer for 8 s; it is replaced" in caplog.text
     assert "worker 0: a warm spare takes over" in caplog.text
+
+
+def test_a_spare_is_not_stuck_however_long_it_waits(tmp_path):
+    spare = WorkerLoop(config(tmp_path), f"ipc://{tmp_path}/tiles", Hops("", tmp_path))
+    assert spare.stuck_ns == 0, "else it is killed when it takes over after worker_timeout"
 
 
 def test_waits_double_until_a_process_has_lived_for_a_minute():
