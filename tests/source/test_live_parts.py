@@ -76,6 +76,21 @@ def test_the_watchdog_bites_what_stopped_and_nothing_else():
     assert "no picture" in dog.complaint(89 * S)
 
 
+def test_the_watchdog_sees_soon_that_pictures_ended_and_lets_slow_cameras_be():
+    """Another codec in mid-stream: packets come, and nothing can be made of them."""
+    dog = Watchdog(timeout_ns=5 * S, now_ns=0)
+    dog.opened(0)
+    for tenth in range(100):
+        dog.see_packets(tenth, tenth * S // 10)
+        assert dog.complaint(tenth * S // 10) == "", "no key frame came yet"
+    dog.see_picture(10 * S)
+    for packet in range(24):
+        dog.see_packets(100 + packet, 10 * S + packet * S)
+        assert dog.complaint(10 * S + packet * S) == "", "a few of a slow camera"
+    dog.see_packets(124, 34 * S)
+    assert "no picture any more" in dog.complaint(34 * S)
+
+
 @pytest.fixture
 def link():
     own, others = make_pair()
