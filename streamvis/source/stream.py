@@ -265,6 +265,7 @@ class _WorldClock:
         self._named: CaptureSource = "rtcp" if scheme in ("rtsp", "rtsps") else "container"
         self._anchor_ns: int | None = None  # monotonic: when the anchor became known
         self._has_anchor = True
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
 
     def lose_anchor(self, is_lost: bool) -> None:
         """The media's clock jumped: what belonged to its zero does no more."""
@@ -272,7 +273,7 @@ class _WorldClock:
 
     def capture(self, raw: int | None, time_base: Fraction) -> CaptureTime:
         """Of the picture whose pts was `raw` when it came; it just came."""
-        arrived = CaptureTime(time.time_ns(), "arrival", _ARRIVAL_UNCERTAINTY_NS)
+        arrived = self._arrived()
         if raw is None:
             return arrived
         media_ns = round(raw * time_base * _S)
@@ -283,6 +284,13 @@ class _WorldClock:
             return arrived
         known = CaptureTime(zero_us * 1000 + media_ns, self._named, self._uncertainty_ns())
         return _plausible(known, arrived)
+
+    def _arrived(self) -> CaptureTime:
+        """Now; where this host's clock was set meanwhile, as uncertain as it was moved."""
+        now_ns = time.time_ns()
+        moved_ns = abs(now_ns - time.monotonic_ns() - self._offset_ns)
+        uncertainty_ns = moved_ns if moved_ns >= _PLAUSIBLE_NS else _ARRIVAL_UNCERTAINTY_NS
+        return CaptureTime(now_ns, "arrival", uncertainty_ns)
 
     def _uncertainty_ns(self) -> int:
         if self._named != "rtcp":

@@ -26,7 +26,8 @@ from live_session import (
 from matrix import contract
 from reuse_camera import Camera, check_equal
 from rtsp_server import RtspCamera
-from running import running
+from running import check_books, running
+from ts_camera import TsCamera, free_port
 
 from streamvis.back import PerceptionBack, build_back
 from streamvis.detect.config import DetectorConfig
@@ -35,9 +36,11 @@ from streamvis.source import framecode
 from streamvis.source.pictures import packet_of
 from streamvis.track.config import TrackerConfig
 from streamvis.types import Frame
+from streamvis.wire import InfoMessage
 
 RECOVERY_S = 2.0  # promise (b)
 ENCODER = EncoderConfig(input_size=SIZE, dtype="fp32", device="cpu")
+SCHEDULING_NS = 20_000_000  # of the camera in this test, not of what is tested
 UNSEEN = 8  # grey levels: the last bits of a slice make no more
 FAULTS = ("down", "cut", "silent", "frozen")
 
@@ -243,3 +246,82 @@ def test_a_damaged_stream_is_flagged_counted_and_never_reused(damage, back, time
     name = damage.__name__.replace("_", " ")
     note(f"{name}: flagged", num_damaged / len(frames) * 100, "%")
     note(f"{name}: sent and not in the books", num_sent - 1 - frames[-1].index, "frames")
+
+
+@contract("new_stream", "ac")
+def test_another_size_or_codec_re_initialises_that_camera_alone(tmp_path, note):
+    port = free_port()
+    with (
+        RtspCamera(fps=10, clip_frames=900) as gate,
+        RtspCamera(fps=10, clip_frames=900) as yard,
+        TsCamera(port, fps=25) as belt,
+    ):
+        uris = {"gate": gate.url, "yard": yard.url, "belt": f"udp://127.0.0.1:{port}"}
+        with running(live_config(tmp_path, uris), kinds=KINDS) as run:
+            for name in uris:
+                run.more_results(name, 5)
+            fault_ns = time.monotonic_ns()
+            gate.size = (480, 256)
+            run.until(lambda: run.results("gate")[-1].source_size == (480, 256), "the new size")
+            wait_for_info(run, "gate", width=480, height=256, codec="h264")
+            belt.codec = "mpeg4"
+            began_ns = time.monotonic_ns()
+            wait_for_state(run, "belt", "stale", "reconnecting")
+            wait_for_info(run, "belt", width=320, height=192, codec="mpeg4")
+            again = first_result_after(run, "belt", began_ns + 1_000_000_000)
+            seconds = (time.monotonic_ns() - began_ns) / 1e9
+            run.more_results("belt", 5)
+            summary = run.stop()
+    check_no_gap(run, "yard", fault_ns)
+    check_pixels(run, summary, "yard", yard)
+    for name in ("gate", "belt"):
+        check_books(run, summary, name)
+        (change,) = (m for m in run.results(name)[1:] if m.is_discont)
+        assert change.packet_kind == "I"
+    assert again.is_discont
+    sizes = [m.source_size for m in run.results("gate")]
+    assert list(dict.fromkeys(sizes)) == [(320, 192), (480, 256)]
+    note("results of the new codec", seconds, "s")
+    assert seconds < 5
+
+
+def wait_for_info(run, camera: str, **wanted: object) -> None:
+    def is_told() -> bool:
+        infos = [m for m in run.messages if isinstance(m, InfoMessage) and camera in m.cameras]
+        return bool(infos) and wanted.items() <= vars(infos[-1].cameras[camera]).items()
+
+    run.until(is_told, f"{camera} as {wanted}")
+
+
+CLOCKS = {
+    "declared 15, is 7": {"fps": 7},
+    "declared 15, is 40": {"fps": 40},
+    "wraps after 2 s": {"rtp_jump": (1 << 32) - 2 * 90_000},
+}
+
+
+@contract("timestamps", "c")
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("sends_rtcp", [True, False], ids=["rtcp", "arrival"])
+def test_capture_times_are_right_within_what_they_say(clock, sends_rtcp, note):
+    options = {"fps": 20.0, **CLOCKS[clock]}
+    camera = RtspCamera(sends_rtcp=sends_rtcp, clip_frames=900, **options)
+    with camera, live_source(camera.url) as source, reader(source) as frames:
+        to_unix_ns = time.time_ns() - time.monotonic_ns()
+        wait_for(lambda: bool(frames) and frames[-1].index >= 3.5 * camera.fps)
+    assert not any(frame.is_discont for frame in frames)
+    assert np.all(np.diff([frame.pts for frame in frames]) > 0)
+    assert source.live.rate_hz == pytest.approx(camera.fps, rel=0.05)
+    assert frames[-1].capture.source == ("rtcp" if sends_rtcp else "arrival")
+    errors_ns = [frame.capture.t_ns - taken_ns(camera, frame) - to_unix_ns for frame in frames]
+    for frame, error_ns in zip(frames, errors_ns, strict=True):
+        assert abs(error_ns) < frame.capture.uncertainty_ns + SCHEDULING_NS
+    kind = frames[-1].capture.source
+    note(f"{kind}, {clock}: largest error", max(map(abs, errors_ns)) / 1e6, "ms")
+
+
+def taken_ns(camera: RtspCamera, frame: Frame) -> int:
+    """Monotonic."""
+    code = framecode.read(frame.image)
+    assert code is not None
+    return round((camera.began_s + code.index / camera.fps) * 1e9)
