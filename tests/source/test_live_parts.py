@@ -151,6 +151,18 @@ def test_frames_that_nobody_takes_are_dropped_and_said_to_be(link):
     assert isinstance(source.receive(1), Frame), "the slots came back"
 
 
+def test_a_discontinuity_is_not_dropped_with_its_frame(link):
+    source, decoder, _ = link
+    for index in range(NUM_SLOTS):
+        decoder.send_frame(make_frame(index))
+    decoder.send_frame(replace(make_frame(NUM_SLOTS), is_discont=True))
+    for _ in range(NUM_SLOTS + 1):
+        source.receive(1)
+    for index in (8, 9):
+        decoder.send_frame(make_frame(index))
+    assert [source.receive(1).is_discont for _ in range(2)] == [True, False]
+
+
 KINDS = ("frame", "unit", "info", "over", "dropped")
 KEYS = ("slot", "letterbox", "num_bytes", "size", "index", "lost_decode", "state", "error")
 
