@@ -318,9 +318,10 @@ def _open(order: Order) -> av.container.InputContainer:
             timeout=(order.timeout_s, order.timeout_s),
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        # FFmpeg calls an answer that did not come in time "invalid data".
+        # FFmpeg calls an answer that did not come in time "invalid data" or "not permitted".
         is_late = time.monotonic() - began_s > 0.95 * order.timeout_s
-        reason = TimeoutError() if is_late and isinstance(error, ValueError) else error
+        is_vague = isinstance(error, ValueError | PermissionError)
+        reason = TimeoutError() if is_late and is_vague else error
         raise _refusal(reason, redact(order.uri)) from None
 
 
@@ -377,6 +378,7 @@ class _Reason:
     types: tuple[type[BaseException], ...]
     state: str
     text: str
+    is_of_device: bool = False  # elsewhere it means nothing
 
 
 _REASONS = (
@@ -400,14 +402,14 @@ _REASONS = (
         "codec_unsupported",
         "FFmpeg here does not decode its video; set the camera to H.264",
     ),
-    _Reason((PermissionError,), "auth_failed", "no permission to open it; change its mode"),
+    _Reason((PermissionError,), "auth_failed", "no permission to open it; change its mode", True),
     _Reason((ConnectionRefusedError,), "refused", "nothing listens there; check host and port"),
 )
 
 
 def _refusal(error: BaseException, where: str) -> SourceError:
     for reason in _REASONS:
-        if isinstance(error, reason.types):
+        if isinstance(error, reason.types) and (_is_device(where) or not reason.is_of_device):
             return SourceError(f"{where}: {reason.text}", reason.state)
     text = getattr(error, "strerror", None) or str(error)
     return SourceError(f"{where}: the connection failed ({text}); check the camera", "lost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from streamvis.source.decode_link import (
     DecoderEnd,
     Dropped,
     LinkBroken,
+    Order,
     Over,
     Slots,
     SourceEnd,
@@ -31,6 +33,7 @@ from streamvis.source.decode_link import (
     make_pair,
 )
 from streamvis.source.reconnect import Backoff
+from streamvis.source.stream import StreamPackets
 from streamvis.source.watchdog import Watchdog
 from streamvis.topology import PipelineConfig
 from streamvis.types import AccessUnit, CameraInfo, Frame
@@ -256,3 +259,17 @@ def test_a_live_camera_cannot_be_replayed():
                 "sources": {"a": {"uri": "rtsp://h/cam"}},
             }
         )
+
+
+@pytest.mark.parametrize(("uri", "state"), [("/dev/video0", "auth_failed"), ("rtsp://h/c", "lost")])
+def test_not_permitted_is_a_devices_mode_and_no_cameras_login(uri, state, monkeypatch):
+    """FFmpeg says so of a connection that broke off, too: that one is tried again soon."""
+
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("av.open", refuse)
+    order = Order(uri, "tcp", 5.0, True, {}, zero_ns=None, last_ns=0, wants_units=False)
+    with pytest.raises(SourceError) as refused:
+        StreamPackets(order)
+    assert refused.value.state == state
