@@ -71,12 +71,11 @@ def seconds_to_result(run: Running, name: str, camera: RtspCamera) -> float:
 
 def decode_process(camera: RtspCamera) -> psutil.Process:
     """The one that reads this camera."""
-    port = int(camera.url.rsplit(":", 1)[1].partition("/")[0])
     for child in psutil.Process().children(recursive=True):
         links = child.net_connections("tcp")
-        if any(link.raddr and link.raddr.port == port for link in links):
+        if any(link.raddr and link.raddr.port == camera.port for link in links):
             return child
-    raise AssertionError(f"nobody reads the camera at port {port}")
+    raise AssertionError(f"nobody reads the camera at port {camera.port}")
 
 
 def ledger_of(summary: RunSummary, camera: str) -> Ledger:

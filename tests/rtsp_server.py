@@ -132,6 +132,10 @@ class RtspCamera:
         login = f"{credentials}@" if credentials else ""
         return f"rtsp://{login}127.0.0.1:{self._port}{self.path}"
 
+    @property
+    def port(self) -> int:
+        return self._port
+
     def up(self) -> None:
         """Listen, always on the same port."""
         self._listener = socket.create_server(("127.0.0.1", self._port), backlog=8)

@@ -9,7 +9,7 @@ from streamvis.front import build_front
 from streamvis.runtime.as_recorded import read_decisions
 from streamvis.runtime.continued import open_continued
 from streamvis.runtime.engine import Hops, TilesAt
-from streamvis.runtime.feed import CameraFeed, plan_feed
+from streamvis.runtime.feed import CameraFeed, follow, plan_feed
 from streamvis.runtime.report import CameraReport, Process
 from streamvis.runtime.rounds import Inbox
 from streamvis.runtime.tile_link import FrontLink
@@ -35,7 +35,7 @@ class CameraLoop:
         self._tiles_at = TilesAt()
         self._hops = hops
         self._before = before
-        self._inbox: Inbox[Frame] = Inbox([camera], config.clock)
+        self._inbox: Inbox[Frame] = Inbox([camera], config.clock, displace=follow)
         self._feed: CameraFeed | None = None
         self._aborting = threading.Event()
         self._has_started = False

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Container
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import zmq
@@ -51,6 +51,11 @@ def plan_feed(config: PipelineConfig, hops: Hops, wanted: Container[int] | None 
     return FeedPlan(is_live, config.speed, wanted, open_publisher)
 
 
+def follow(dropped: Frame, frame: Frame) -> Frame:
+    """The frame that goes on instead of the dropped one: what was anew there is anew here."""
+    return replace(frame, is_discont=True) if dropped.is_discont else frame
+
+
 class CameraFeed:
     """Owns a source. Live, frames are released at their media time and the newest wins;
     in a replay every frame waits until it is taken."""
@@ -71,6 +76,7 @@ class CameraFeed:
         self._stopping = threading.Event()
         self._before = before
         self._num_frames = before.source_frames - before.lost["source"] - before.lost["decode"]
+        self._unwanted: Frame | None = None  # the newest one
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=f"feed-{camera}", daemon=True)
 
@@ -162,9 +168,14 @@ class CameraFeed:
         frame = self._source.retrieve(t_ingest_ns)
         if frame is not None:
             self._num_frames += 1
-            if self._plan.wanted is None or frame.index in self._plan.wanted:
-                self._inbox.put(self._camera, frame)
+            self._hand_on(follow(self._unwanted, frame) if self._unwanted else frame)
         return not self._stopping.is_set()
+
+    def _hand_on(self, frame: Frame) -> None:
+        is_wanted = self._plan.wanted is None or frame.index in self._plan.wanted
+        self._unwanted = None if is_wanted else frame
+        if is_wanted:
+            self._inbox.put(self._camera, frame)
 
     def _release(self, media_ns: int) -> int:
         """Wait until the frame is due; returns the moment it came in, monotonic ns. In a replay

@@ -14,7 +14,7 @@ from streamvis.publish.publisher import Publisher
 from streamvis.runtime.as_recorded import Decisions, read_decisions
 from streamvis.runtime.continued import open_continued
 from streamvis.runtime.engine import BeginLife, Hops, ShouldStop, Stopped
-from streamvis.runtime.feed import CameraFeed, plan_feed
+from streamvis.runtime.feed import CameraFeed, follow, plan_feed
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.topology import PipelineConfig
@@ -51,7 +51,11 @@ class LocalEngine:
         if config.as_recorded:
             recorded = read_decisions(config, list(config.sources))
         self._inbox: Inbox[Frame] = Inbox(
-            list(config.sources), config.clock, config.runtime.batch_window, recorded.batches
+            list(config.sources),
+            config.clock,
+            config.runtime.batch_window,
+            recorded.batches,
+            displace=follow,
         )
         self._inbox.hold(True)  # until `wait` sees that it is ending
         for camera in config.sources:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Generic, TypeVar
 
 from streamvis.types import Clock
@@ -35,7 +35,10 @@ class Rounds(Generic[T]):
         clock: Clock,
         window_ns: int = 0,
         batches: Iterable[Sequence[str]] = (),
+        displace: Callable[[T, T], T] = lambda _, new: new,
     ) -> None:
+        """`displace(old, new)` is what is left in a slot that was not free."""
+        self._displace = displace
         self._order = list(cameras)
         self._open = set(cameras)
         self._items: dict[str, T] = {}
@@ -62,7 +65,8 @@ class Rounds(Generic[T]):
         assert self.takes(camera), f"{camera} has no free slot"
         if not self._items:
             self._first_ns = now_ns
-        self._items[camera] = item
+        waiting = self._items.get(camera)
+        self._items[camera] = item if waiting is None else self._displace(waiting, item)
         self._paces.setdefault(camera, _Pace(now_ns)).see(now_ns)
 
     def open(self, camera: str) -> None:
@@ -138,8 +142,9 @@ class Inbox(Generic[T]):
         clock: Clock,
         window_ns: int = 0,
         batches: Iterable[Sequence[str]] = (),
+        displace: Callable[[T, T], T] = lambda _, new: new,
     ) -> None:
-        self._rounds: Rounds[T] = Rounds(cameras, clock, window_ns, batches)
+        self._rounds: Rounds[T] = Rounds(cameras, clock, window_ns, batches, displace)
         self._changed = threading.Condition()
 
     def put(self, camera: str, item: T) -> None:

@@ -236,6 +236,7 @@ class DecoderEnd:
         self._socket = link
         self._slots = slots
         self._free = list(range(NUM_SLOTS))
+        self._is_anew = False  # a frame that was dropped began anew
 
     def next_order(self) -> Order:
         """Wait for it; raises LinkBroken when there will be no more."""
@@ -260,12 +261,14 @@ class DecoderEnd:
     def send_frame(self, frame: Frame) -> None:
         """Or only that it was dropped, if there is no room."""
         self.take_back_slots()
+        self._is_anew |= frame.is_discont
         if not self._free:
             self._say("dropped", {"index": frame.index, "lost_decode": frame.lost_decode})
             return
         slot = self._free.pop()
         self._slots.write(slot, frame.image, frame.motion)
         plain = {**vars(frame), "slot": slot, "has_motion": frame.motion is not None}
+        plain["is_discont"], self._is_anew = self._is_anew, False
         del plain["image"], plain["motion"], plain["camera"]
         self._say("frame", {**plain, "letterbox": list(vars(frame.letterbox).values())})
 

@@ -250,6 +250,7 @@ class _WorldClock:
         self._named: CaptureSource = "rtcp" if scheme in ("rtsp", "rtsps") else "container"
         self._anchor_ns: int | None = None  # monotonic: when the anchor became known
         self._has_anchor = True
+        self._offset_ns = time.time_ns() - time.monotonic_ns()
 
     def lose_anchor(self, is_lost: bool) -> None:
         """The media's clock jumped: what belonged to its zero does no more."""
@@ -257,7 +258,7 @@ class _WorldClock:
 
     def capture(self, raw: int | None, time_base: Fraction) -> CaptureTime:
         """Of the picture whose pts was `raw` when it came; it just came."""
-        arrived = CaptureTime(time.time_ns(), "arrival", _ARRIVAL_UNCERTAINTY_NS)
+        arrived = self._arrived()
         if raw is None:
             return arrived
         media_ns = round(raw * time_base * _S)
@@ -268,6 +269,13 @@ class _WorldClock:
             return arrived
         known = CaptureTime(zero_us * 1000 + media_ns, self._named, self._uncertainty_ns())
         return _plausible(known, arrived)
+
+    def _arrived(self) -> CaptureTime:
+        """Now; where this host's clock was set meanwhile, as uncertain as it was moved."""
+        now_ns = time.time_ns()
+        moved_ns = abs(now_ns - time.monotonic_ns() - self._offset_ns)
+        uncertainty_ns = moved_ns if moved_ns >= _PLAUSIBLE_NS else _ARRIVAL_UNCERTAINTY_NS
+        return CaptureTime(now_ns, "arrival", uncertainty_ns)
 
     def _uncertainty_ns(self) -> int:
         if self._named != "rtcp":
@@ -295,9 +303,10 @@ def _open(order: Order) -> av.container.InputContainer:
             timeout=(order.timeout_s, order.timeout_s),
         )
     except (av.FFmpegError, OSError, ValueError) as error:
-        # FFmpeg calls an answer that did not come in time "invalid data".
+        # FFmpeg calls an answer that did not come in time "invalid data" or "not permitted".
         is_late = time.monotonic() - began_s > 0.95 * order.timeout_s
-        reason = TimeoutError() if is_late and isinstance(error, ValueError) else error
+        is_vague = isinstance(error, ValueError | PermissionError)
+        reason = TimeoutError() if is_late and is_vague else error
         raise _refusal(reason, redact(order.uri)) from None
 
 
@@ -354,6 +363,7 @@ class _Reason:
     types: tuple[type[BaseException], ...]
     state: str
     text: str
+    is_of_device: bool = False  # elsewhere it means nothing
 
 
 _REASONS = (
@@ -377,14 +387,14 @@ _REASONS = (
         "codec_unsupported",
         "FFmpeg here does not decode its video; set the camera to H.264",
     ),
-    _Reason((PermissionError,), "auth_failed", "no permission to open it; change its mode"),
+    _Reason((PermissionError,), "auth_failed", "no permission to open it; change its mode", True),
     _Reason((ConnectionRefusedError,), "refused", "nothing listens there; check host and port"),
 )
 
 
 def _refusal(error: BaseException, where: str) -> SourceError:
     for reason in _REASONS:
-        if isinstance(error, reason.types):
+        if isinstance(error, reason.types) and (_is_device(where) or not reason.is_of_device):
             return SourceError(f"{where}: {reason.text}", reason.state)
     text = getattr(error, "strerror", None) or str(error)
     return SourceError(f"{where}: the connection failed ({text}); check the camera", "lost")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from contextlib import ExitStack
 from itertools import pairwise
 
 import av
@@ -24,20 +25,27 @@ from live_session import (
     wait_for_state,
 )
 from matrix import contract
+from relay import TcpRelay, UdpRelay
 from reuse_camera import Camera, check_equal
 from rtsp_server import RtspCamera
-from running import running
+from running import check_books, running
+from ts_camera import TsCamera, free_port
 
 from streamvis.back import PerceptionBack, build_back
 from streamvis.detect.config import DetectorConfig
 from streamvis.encode.config import EncoderConfig
 from streamvis.source import framecode
-from streamvis.source.pictures import packet_of
+from streamvis.source.decode_link import Order
+from streamvis.source.pictures import PictureSource, packet_of
+from streamvis.source.stream import StreamPackets
 from streamvis.track.config import TrackerConfig
 from streamvis.types import Frame
+from streamvis.wire import InfoMessage
 
+HOUR_NS = 3_600_000_000_000
 RECOVERY_S = 2.0  # promise (b)
 ENCODER = EncoderConfig(input_size=SIZE, dtype="fp32", device="cpu")
+SCHEDULING_NS = 20_000_000  # of the camera in this test, not of what is tested
 UNSEEN = 8  # grey levels: the last bits of a slice make no more
 FAULTS = ("down", "cut", "silent", "frozen")
 
@@ -243,3 +251,204 @@ def test_a_damaged_stream_is_flagged_counted_and_never_reused(damage, back, time
     name = damage.__name__.replace("_", " ")
     note(f"{name}: flagged", num_damaged / len(frames) * 100, "%")
     note(f"{name}: sent and not in the books", num_sent - 1 - frames[-1].index, "frames")
+
+
+@contract("new_stream", "ac")
+def test_another_size_or_codec_re_initialises_that_camera_alone(tmp_path, note):
+    port = free_port()
+    with (
+        RtspCamera(fps=10, clip_frames=900) as gate,
+        RtspCamera(fps=10, clip_frames=900) as yard,
+        TsCamera(port, fps=25) as belt,
+    ):
+        uris = {"gate": gate.url, "yard": yard.url, "belt": f"udp://127.0.0.1:{port}"}
+        with running(live_config(tmp_path, uris), kinds=KINDS) as run:
+            for name in uris:
+                run.more_results(name, 5)
+            fault_ns = time.monotonic_ns()
+            gate.size = (480, 256)
+            run.until(lambda: run.results("gate")[-1].source_size == (480, 256), "the new size")
+            wait_for_info(run, "gate", width=480, height=256, codec="h264")
+            belt.codec = "mpeg4"
+            began_ns = time.monotonic_ns()
+            wait_for_state(run, "belt", "stale", "reconnecting")
+            wait_for_info(run, "belt", width=320, height=192, codec="mpeg4")
+            again = first_result_after(run, "belt", began_ns + 1_000_000_000)
+            seconds = (time.monotonic_ns() - began_ns) / 1e9
+            run.more_results("belt", 5)
+            summary = run.stop()
+    check_no_gap(run, "yard", fault_ns)
+    check_pixels(run, summary, "yard", yard)
+    for name in ("gate", "belt"):
+        check_books(run, summary, name)
+        (change,) = (m for m in run.results(name)[1:] if m.is_discont)
+        assert change.packet_kind == "I"
+    assert again.is_discont
+    sizes = [m.source_size for m in run.results("gate")]
+    assert list(dict.fromkeys(sizes)) == [(320, 192), (480, 256)]
+    note("results of the new codec", seconds, "s")
+    assert seconds < 5
+
+
+def wait_for_info(run, camera: str, **wanted: object) -> None:
+    def is_told() -> bool:
+        infos = [m for m in run.messages if isinstance(m, InfoMessage) and camera in m.cameras]
+        return bool(infos) and wanted.items() <= vars(infos[-1].cameras[camera]).items()
+
+    run.until(is_told, f"{camera} as {wanted}")
+
+
+CLOCKS = {
+    "declared 15, is 7": {"fps": 7},
+    "declared 15, is 40": {"fps": 40},
+    "wraps after 2 s": {"rtp_jump": (1 << 32) - 2 * 90_000},
+}
+
+
+@contract("timestamps", "c")
+@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("sends_rtcp", [True, False], ids=["rtcp", "arrival"])
+def test_capture_times_are_right_within_what_they_say(clock, sends_rtcp, note):
+    options = {"fps": 20.0, **CLOCKS[clock]}
+    camera = RtspCamera(sends_rtcp=sends_rtcp, clip_frames=900, **options)
+    with camera, live_source(camera.url) as source, reader(source) as frames:
+        to_unix_ns = time.time_ns() - time.monotonic_ns()
+        wait_for(lambda: bool(frames) and frames[-1].index >= 3.5 * camera.fps)
+    assert not any(frame.is_discont for frame in frames)
+    assert np.all(np.diff([frame.pts for frame in frames]) > 0)
+    assert source.live.rate_hz == pytest.approx(camera.fps, rel=0.05)
+    assert frames[-1].capture.source == ("rtcp" if sends_rtcp else "arrival")
+    errors_ns = [frame.capture.t_ns - taken_ns(camera, frame) - to_unix_ns for frame in frames]
+    for frame, error_ns in zip(frames, errors_ns, strict=True):
+        assert abs(error_ns) < frame.capture.uncertainty_ns + SCHEDULING_NS
+    kind = frames[-1].capture.source
+    note(f"{kind}, {clock}: largest error", max(map(abs, errors_ns)) / 1e6, "ms")
+
+
+def taken_ns(camera: RtspCamera, frame: Frame) -> int:
+    """Monotonic."""
+    code = framecode.read(frame.image)
+    assert code is not None
+    return round((camera.began_s + code.index / camera.fps) * 1e9)
+
+
+class Clocks:
+    """Stands for the module `time`; the wall clock can be set."""
+
+    def __init__(self) -> None:
+        self.set_by_ns = 0
+        self.monotonic, self.monotonic_ns = time.monotonic, time.monotonic_ns
+
+    def time_ns(self) -> int:
+        return time.time_ns() + self.set_by_ns
+
+
+@contract("host_clock", "c")
+@pytest.mark.parametrize("hours", [1, -1])
+@pytest.mark.parametrize("sends_rtcp", [True, False], ids=["rtcp", "arrival"])
+def test_when_the_hosts_clock_is_set_capture_times_say_how_far_off_they_may_be(
+    hours, sends_rtcp, monkeypatch
+):
+    clocks = Clocks()
+    monkeypatch.setattr("streamvis.source.stream.time", clocks)
+    with RtspCamera(fps=60, sends_rtcp=sends_rtcp) as camera:
+        to_unix_ns = time.time_ns() - time.monotonic_ns()
+        source = PictureSource(StreamPackets(order_for(camera.url)), "gate", SIZE)
+        frames = [take_one(source) for _ in range(20)]
+        clocks.set_by_ns = hours * HOUR_NS
+        frames += [take_one(source) for _ in range(20)]
+        source.close()
+    for frame in frames:
+        error_ns = abs(frame.capture.t_ns - taken_ns(camera, frame) - to_unix_ns)
+        assert error_ns < frame.capture.uncertainty_ns + SCHEDULING_NS
+    assert max(frame.capture.uncertainty_ns for frame in frames[:15]) < 1_000_000_000
+    assert min(frame.capture.uncertainty_ns for frame in frames[-15:]) > 0.99 * HOUR_NS
+    assert not any(frame.is_discont for frame in frames), "media time knows nothing of it"
+
+
+def order_for(uri: str) -> Order:
+    return Order(uri, "tcp", 5.0, True, {}, zero_ns=None, last_ns=0, wants_units=False)
+
+
+def take_one(source: PictureSource) -> Frame:
+    while source.grab() is not None:
+        frame = source.retrieve(time.monotonic_ns())
+        if frame is not None:
+            return frame
+    raise AssertionError("it ended")
+
+
+@contract("host_clock", "a")
+def test_watchdogs_and_time_outs_see_nothing_of_the_hosts_clock(tmp_path, monkeypatch):
+    real_s, real_ns = time.time, time.time_ns
+    with RtspCamera(fps=10, clip_frames=600) as camera:
+        uris = {"gate": camera.url}
+        with running(live_config(tmp_path, uris, {"timeout": "1s"}), kinds=KINDS) as run:
+            run.more_results("gate", 10)
+            fault_ns = time.monotonic_ns()
+            for hours in (1, -1, 0):
+                monkeypatch.setattr(time, "time", lambda h=hours: real_s() + 3600 * h)
+                monkeypatch.setattr(time, "time_ns", lambda h=hours: real_ns() + HOUR_NS * h)
+                run.more_results("gate", 10)
+            summary = run.stop()
+    check_no_gap(run, "gate", fault_ns)
+    check_pixels(run, summary, "gate", camera)
+    latencies = [m.stamps_ns["tracked"] - m.stamps_ns["ingest"] for m in run.results("gate")]
+    assert 0 < min(latencies) <= max(latencies) < 10_000_000_000
+
+
+@contract("network", "c")
+def test_delay_and_jitter_over_tcp_lose_nothing(note):
+    slow = {"timeout": "5s", "stale_after": "2s"}
+    with (
+        RtspCamera(fps=20, clip_frames=900) as camera,
+        TcpRelay(camera.port, delay_ms=80, jitter_ms=60) as relay,
+        live_source(camera.url.replace(f":{camera.port}", f":{relay.port}"), slow) as source,
+        reader(source) as frames,
+    ):
+        to_unix_ns = time.time_ns() - time.monotonic_ns()
+        wait_for(lambda: len(frames) >= 40)
+        num_before = len(frames)
+        relay.cut()
+        wait_for(lambda: len(frames) >= num_before + 40)
+    assert source.live.num_connections == 2
+    assert frames[-1].index + 1 == len(frames) + source.lost_decode + source.live.num_dropped
+    assert not any(frame.is_corrupt for frame in frames)
+    (change,) = (at for at, frame in enumerate(frames) if frame.is_discont)
+    for part in (frames[:change], frames[change:]):
+        numbers = [framecode.read(frame.image).index - frame.index for frame in part]
+        assert len(set(numbers)) == 1
+    errors_ns = []
+    for frame in frames:
+        errors_ns.append(abs(frame.capture.t_ns - taken_ns(camera, frame) - to_unix_ns))
+        assert errors_ns[-1] < frame.capture.uncertainty_ns + SCHEDULING_NS
+    note("tcp, 80 to 140 ms: capture off by at most", max(errors_ns) / 1e6, "ms")
+
+
+@contract("network", "c")
+def test_loss_over_udp_is_flagged_and_the_books_stay_exact(note):
+    with ExitStack() as stack:
+        relays: list[UdpRelay] = []
+
+        def via(port: int) -> int:
+            relays.append(stack.enter_context(UdpRelay(port, delay_ms=20, seed=3)))
+            return relays[-1].port
+
+        camera = stack.enter_context(RtspCamera(fps=60, gop=10, clip_frames=900, udp_via=via))
+        source = stack.enter_context(live_source(camera.url, {"transport": "udp"}))
+        frames = stack.enter_context(reader(source))
+        wait_for(lambda: len(frames) >= 20)
+        relays[-1].loss, num_before = 0.05, len(frames)
+        wait_for(lambda: len(frames) >= num_before + 120)
+        relays[-1].loss, num_lossy = 0.0, len(frames)
+        wait_for(lambda: len(frames) >= num_lossy + 40)
+        sound = sound_pictures(camera)
+        num_sent = len(camera.frames_sent)
+    lossy = frames[num_before:num_lossy]
+    assert relays[-1].num_lost > 0
+    assert frames[-1].index + 1 == len(frames) + source.lost_decode + source.live.num_dropped
+    assert all(frame.is_corrupt or is_sound(frame, sound) for frame in frames)
+    assert not any(frame.is_corrupt for frame in frames[-20:])
+    note("udp, 5 % lost: packets", relays[-1].num_lost, "")
+    note("frames flagged", 100 * sum(f.is_corrupt for f in lossy) / len(lossy), "%")
+    note("frames in no book", num_sent - 1 - frames[-1].index, "")

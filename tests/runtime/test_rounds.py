@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
+from conftest import make_frame
 
+from streamvis.runtime.feed import follow
 from streamvis.runtime.rounds import Inbox, Rounds
+from streamvis.types import Frame
 
 
 def test_replay_waits_for_every_open_camera_and_keeps_their_order():
@@ -80,6 +84,16 @@ def test_live_does_not_wait_for_a_camera_that_never_came():
     rounds: Rounds[str] = Rounds(["a", "down"], "live", window_ns=4 * MS)
     rounds.put("a", "a0", now_ns=0)
     assert rounds.due_in_ns(0) == 0
+
+
+def test_a_discontinuity_is_not_displaced_with_its_frame():
+    inbox: Inbox[Frame] = Inbox(["front"], "live", displace=follow)
+    inbox.put("front", replace(make_frame(0), is_discont=True))
+    inbox.put("front", make_frame(1))
+    inbox.put("front", make_frame(2))
+    assert [(f.index, f.is_discont) for f in inbox.take_round()] == [(2, True)]
+    inbox.put("front", make_frame(3))
+    assert not inbox.take_round()[0].is_discont
 
 
 def test_live_does_not_wait_when_all_are_there():

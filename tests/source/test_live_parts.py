@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -24,6 +25,7 @@ from streamvis.source.decode_link import (
     DecoderEnd,
     Dropped,
     LinkBroken,
+    Order,
     Over,
     Slots,
     SourceEnd,
@@ -31,6 +33,7 @@ from streamvis.source.decode_link import (
     make_pair,
 )
 from streamvis.source.reconnect import Backoff
+from streamvis.source.stream import StreamPackets
 from streamvis.source.watchdog import Watchdog
 from streamvis.topology import PipelineConfig
 from streamvis.types import AccessUnit, CameraInfo, Frame
@@ -74,6 +77,21 @@ def test_the_watchdog_bites_what_stopped_and_nothing_else():
     for second in range(60, 90):
         dog.see_packets(second, second * S)
     assert "no picture" in dog.complaint(89 * S)
+
+
+def test_the_watchdog_sees_soon_that_pictures_ended_and_lets_slow_cameras_be():
+    """Another codec in mid-stream: packets come, and nothing can be made of them."""
+    dog = Watchdog(timeout_ns=5 * S, now_ns=0)
+    dog.opened(0)
+    for tenth in range(100):
+        dog.see_packets(tenth, tenth * S // 10)
+        assert dog.complaint(tenth * S // 10) == "", "no key frame came yet"
+    dog.see_picture(10 * S)
+    for packet in range(24):
+        dog.see_packets(100 + packet, 10 * S + packet * S)
+        assert dog.complaint(10 * S + packet * S) == "", "a few of a slow camera"
+    dog.see_packets(124, 34 * S)
+    assert "no picture any more" in dog.complaint(34 * S)
 
 
 @pytest.fixture
@@ -134,6 +152,18 @@ def test_frames_that_nobody_takes_are_dropped_and_said_to_be(link):
     assert [type(item) for item in got] == [Frame] * NUM_SLOTS + [Dropped] * 2
     decoder.send_frame(make_frame(9))
     assert isinstance(source.receive(1), Frame), "the slots came back"
+
+
+def test_a_discontinuity_is_not_dropped_with_its_frame(link):
+    source, decoder, _ = link
+    for index in range(NUM_SLOTS):
+        decoder.send_frame(make_frame(index))
+    decoder.send_frame(replace(make_frame(NUM_SLOTS), is_discont=True))
+    for _ in range(NUM_SLOTS + 1):
+        source.receive(1)
+    for index in (8, 9):
+        decoder.send_frame(make_frame(index))
+    assert [source.receive(1).is_discont for _ in range(2)] == [True, False]
 
 
 KINDS = ("frame", "unit", "info", "over", "dropped")
@@ -229,3 +259,17 @@ def test_a_live_camera_cannot_be_replayed():
                 "sources": {"a": {"uri": "rtsp://h/cam"}},
             }
         )
+
+
+@pytest.mark.parametrize(("uri", "state"), [("/dev/video0", "auth_failed"), ("rtsp://h/c", "lost")])
+def test_not_permitted_is_a_devices_mode_and_no_cameras_login(uri, state, monkeypatch):
+    """FFmpeg says so of a connection that broke off, too: that one is tried again soon."""
+
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("av.open", refuse)
+    order = Order(uri, "tcp", 5.0, True, {}, zero_ns=None, last_ns=0, wants_units=False)
+    with pytest.raises(SourceError) as refused:
+        StreamPackets(order)
+    assert refused.value.state == state
