@@ -14,7 +14,7 @@ import psutil
 from streamvis.client import Subscriber
 from streamvis.runtime.session import RunSummary, Session
 from streamvis.topology import PipelineConfig
-from streamvis.wire import AnyMessage, DetMessage, Heartbeat
+from streamvis.wire import AnyMessage, DetMessage, EmbMessage, Heartbeat
 
 WAIT_S = 150.0
 
@@ -30,7 +30,7 @@ class Running:
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._subscriber = Subscriber(
-            config.publish.address, kinds=("det", "stat", "hb"), timeout_ms=WAIT_S * 1000
+            config.publish.address, kinds=("det", "emb", "stat", "hb"), timeout_ms=WAIT_S * 1000
         )
         self._threads = [threading.Thread(target=run) for run in (self._run, self._listen)]
         for thread in self._threads:
@@ -48,6 +48,9 @@ class Running:
 
     def results(self, camera: str) -> list[DetMessage]:
         return [m for m in self.messages if isinstance(m, DetMessage) and m.camera == camera]
+
+    def embeddings(self, camera: str) -> list[EmbMessage]:
+        return [m for m in self.messages if isinstance(m, EmbMessage) and m.camera == camera]
 
     def states(self) -> dict[str, str]:
         """Of the cameras in the newest heartbeat."""
