@@ -24,6 +24,7 @@ class Running:
 
     def __init__(self, config: PipelineConfig, **options: Any) -> None:
         self.messages: list[AnyMessage] = []
+        self.arrived_s: list[float] = []  # when each of them came, monotonic
         self.summary: RunSummary | None = None
         self.session = Session(config, wait_subscribers=1, **options)
         self._error: BaseException | None = None
@@ -80,6 +81,7 @@ class Running:
         with self._subscriber as messages:
             for message in messages:
                 with self._changed:
+                    self.arrived_s.append(monotonic())
                     self.messages.append(message)
                     self._changed.notify_all()
 
