@@ -14,6 +14,7 @@ from streamvis.detect.detector import Detector, build_detector
 from streamvis.encode.config import NONE, EncoderConfig
 from streamvis.encode.embedder import PART, SCOPES, ClipWindow, EmbeddingReader
 from streamvis.encode.encoder import Cache, Encoder, TileUpdate, build_encoder, stack_pictures
+from streamvis.encode.memory import BatchLimit, SuppressOutOfMemory
 from streamvis.encode.sv_tiny_encoder import SvTinyEncoder
 from streamvis.encode.tokenizer import TokenReader
 from streamvis.tiling.canvas import Canvas
@@ -78,6 +79,7 @@ class PerceptionBack:
         self._epoch = epoch
         self._grid = TileGrid.over(*encoder.input_size, encoder.tile_px)
         self._cameras: dict[str, _CameraState] = {}
+        self._limit = BatchLimit()
         self.batch = -1  # number of the newest step
 
     @property
@@ -92,8 +94,9 @@ class PerceptionBack:
     def step(self, packets: Sequence[TilePacket]) -> tuple[list[FrameResult], dict[str, Feedback]]:
         """One batch: at most one packet per camera, results in the packets' order.
 
-        A packet that does not fit its camera's canvas gives no result, its camera is asked for an
-        I packet, and its front counts it as lost in `infer`.
+        A packet that does not fit its camera's canvas, or for which there is not enough memory even
+        alone, gives no result, its camera is asked for an I packet, and its front counts it as
+        lost in `infer`.
         """
         t_received_ns = time.monotonic_ns()
         self.batch += 1
@@ -102,6 +105,7 @@ class PerceptionBack:
         if not accepted:
             return [], feedback
         t_encoded_ns = self._look([p for p in accepted if self._is_news(p)])
+        accepted = [packet for packet in accepted if self._state(packet).answer]
         stamps = {
             "received": t_received_ns,
             "encoded": t_encoded_ns,
@@ -112,9 +116,33 @@ class PerceptionBack:
         return results, feedback | {p.camera: self._feedback(p, service_ns) for p in accepted}
 
     def _look(self, packets: Sequence[TilePacket]) -> int:
-        """Bring the answers of these cameras up to date; returns when they were encoded, ns."""
-        if not packets:
-            return time.monotonic_ns()
+        """Bring the answers of these cameras up to date, in as many parts as the memory wants;
+        returns when they were encoded, ns."""
+        t_encoded_ns = time.monotonic_ns()
+        parts = self._limit.split(packets)
+        while parts:
+            part = parts.pop(0)
+            done_ns = self._try_to_answer(part)
+            t_encoded_ns = done_ns or t_encoded_ns
+            if done_ns is None:
+                parts = self._limit.halve(part) + parts
+                self._give_up(part if len(part) == 1 else ())
+        return t_encoded_ns
+
+    def _try_to_answer(self, packets: Sequence[TilePacket]) -> int | None:
+        """None if there is not enough memory: then it may be called again."""
+        with SuppressOutOfMemory():
+            return self._answer(packets)
+        return None
+
+    def _give_up(self, packets: Sequence[TilePacket]) -> None:
+        """The encoder did not see this change: nothing can build on it."""
+        for state in map(self._state, packets):
+            state.canvas.reset()
+            state.cache.reset()
+            state.answer = None
+
+    def _answer(self, packets: Sequence[TilePacket]) -> int:
         updates = [self._update(packet) for packet in packets]
         features = self._encoder.encode_changed(updates)
         embeddings = features.embedding.float().cpu().numpy()
@@ -144,6 +172,13 @@ class PerceptionBack:
     def warm_up(self, num_pictures: int) -> None:
         """Run one batch of this size on grey, so that the first frames do not pay for what the
         libraries prepare at their first call. Leaves no trace."""
+        while num_pictures > 1:
+            with SuppressOutOfMemory():
+                return self._warm_up(num_pictures)
+            num_pictures //= 2
+        return self._warm_up(1)
+
+    def _warm_up(self, num_pictures: int) -> None:
         height, width, _ = self._grid.picture_shape
         images = torch.full((num_pictures, height, width, 3), LETTERBOX_FILL, dtype=torch.uint8)
         features = self._encoder.encode_full(images)
@@ -175,6 +210,11 @@ class PerceptionBack:
         return self._cameras[packet.camera]
 
     def _accept(self, packet: TilePacket) -> bool:
+        with SuppressOutOfMemory():  # a new camera's cache
+            return self._apply(packet)
+        return False
+
+    def _apply(self, packet: TilePacket) -> bool:
         state = self._state(packet)
         if not state.canvas.fits(packet):
             return False

@@ -14,7 +14,7 @@ import psutil
 from streamvis.client import Subscriber
 from streamvis.runtime.session import RunSummary, Session
 from streamvis.topology import PipelineConfig
-from streamvis.wire import AnyMessage, DetMessage, Heartbeat
+from streamvis.wire import AnyMessage, DetMessage, EmbMessage, Heartbeat
 
 WAIT_S = 150.0
 
@@ -25,10 +25,11 @@ class Running:
     def __init__(
         self,
         config: PipelineConfig,
-        kinds: tuple[str, ...] = ("det", "stat", "hb"),
+        kinds: tuple[str, ...] = ("det", "emb", "stat", "hb"),
         **options: Any,
     ) -> None:
         self.messages: list[AnyMessage] = []
+        self.arrived_s: list[float] = []  # when each of them came, monotonic
         self.summary: RunSummary | None = None
         self.session = Session(config, wait_subscribers=1, **options)
         self._error: BaseException | None = None
@@ -51,6 +52,9 @@ class Running:
 
     def results(self, camera: str) -> list[DetMessage]:
         return [m for m in self.messages if isinstance(m, DetMessage) and m.camera == camera]
+
+    def embeddings(self, camera: str) -> list[EmbMessage]:
+        return [m for m in self.messages if isinstance(m, EmbMessage) and m.camera == camera]
 
     def states(self) -> dict[str, str]:
         """Of the cameras in the newest heartbeat."""
@@ -80,6 +84,7 @@ class Running:
         with self._subscriber as messages:
             for message in messages:
                 with self._changed:
+                    self.arrived_s.append(monotonic())
                     self.messages.append(message)
                     self._changed.notify_all()
 

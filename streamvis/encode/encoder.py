@@ -65,7 +65,8 @@ class Encoder(Protocol):
     def encode_changed(self, updates: Sequence[TileUpdate]) -> Features:
         """The features of the canvases, one update a camera: only their changed tiles are
         computed, the others come from the caches. An empty cache takes a full update only.
-        Raises ValueError for a cache of another encoder."""
+        Raises ValueError for a cache of another encoder. After any other error the same updates
+        may be tried again, together or one by one."""
 
 
 class NoCache:

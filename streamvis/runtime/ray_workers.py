@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 _PULSE_S = 1.0
 _OPEN_S = 300.0  # the largest models load in less
+_OPEN_AGAIN_S, _OPEN_AGAIN_FACTOR = 30.0, 4.0  # at least, and of the slowest so far
+_NODE_S = 1.0  # for a node to take a connection
 
 
 @dataclass(eq=False)
@@ -74,6 +77,7 @@ class Workers:
         self._spare_backoff = Backoff()
         self._spare_due_s = 0.0
         self._num_started = 0
+        self._slowest_s = 0.0  # of those that opened
         self._has_begun = False
         self.are_finishing = False
 
@@ -117,8 +121,8 @@ class Workers:
                 self._fill(place)
             if place.worker and place.worker.is_serving:
                 self._watch(place, place.worker, now_s)
-            elif place.worker and now_s - place.worker.began_s > _OPEN_S:
-                self._lose(place, place.worker, f"it was not there after {_OPEN_S:.0f} s")
+            elif place.worker and not place.worker.facts:
+                self._watch_opening(place, place.worker, now_s)
         self._keep_spares(now_s)
 
     def give_up(self, place: int, camera: str) -> None:
@@ -166,8 +170,9 @@ class Workers:
     def _options_on(self, node: str | None) -> dict[str, Any]:
         if node is None:
             return self._options
-        # Soft: a node that is gone by then must not keep it from starting.
-        there = NodeAffinitySchedulingStrategy(node, soft=True)
+        # Not soft: that lands on another node even while this one lives. If it is gone by then,
+        # the worker could not start, and is replaced elsewhere.
+        there = NodeAffinitySchedulingStrategy(node, soft=False)
         return {**self._options, "scheduling_strategy": there}
 
     def _emptiest_node(self) -> str:
@@ -176,7 +181,7 @@ class Workers:
         living = [*(place.worker for place in self._places), *self._spares]
         taken = Counter(worker.node for worker in living if worker)
         known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-        nodes = [str(node["NodeID"]) for node in known if node["Alive"]]
+        nodes = [str(node["NodeID"]) for node in known if node["Alive"] and _answers(node)]
         return min(nodes, key=lambda node: (taken[node], node != own, node))
 
     def _opened(self, worker: _Worker, outcome: Outcome) -> None:
@@ -185,6 +190,7 @@ class Workers:
             self._open_failed(place, worker, outcome.error)
             return
         worker.facts = outcome.value
+        self._slowest_s = max(self._slowest_s, time.monotonic() - worker.began_s)
         if place and self._has_begun:
             self._serve(place)
 
@@ -237,6 +243,13 @@ class Workers:
     def _vacate(self, place: _Place) -> None:
         place.is_over = True
 
+    def _watch_opening(self, place: _Place, worker: _Worker, now_s: float) -> None:
+        """A node that is being lost may take a worker and never start it."""
+        again_s = max(_OPEN_AGAIN_S, _OPEN_AGAIN_FACTOR * self._slowest_s)
+        patience_s = again_s if self._has_begun else _OPEN_S
+        if now_s - worker.began_s > patience_s:
+            self._lose(place, worker, f"it was not there after {patience_s:.0f} s")
+
     def _watch(self, place: _Place, worker: _Worker, now_s: float) -> None:
         timeout_s = self._config.runtime.worker_timeout / 1e9
         if worker.asked_s is not None:
@@ -267,6 +280,16 @@ class Workers:
 
     def _place_of(self, worker: _Worker) -> _Place | None:
         return next((place for place in self._places if place.worker is worker), None)
+
+
+def _answers(node: dict[str, Any]) -> bool:
+    """Ray takes seconds to see that a node is lost; its closed port tells at once."""
+    address = str(node["NodeManagerAddress"]), int(node["NodeManagerPort"])
+    try:
+        socket.create_connection(address, timeout=_NODE_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _as_start_error(error: StreamvisError) -> StreamvisError:

@@ -3,26 +3,59 @@
 from __future__ import annotations
 
 import signal
+from time import monotonic
 
+import numpy as np
+from matrix import contract
 from running import actor_process, check_books, running
 from supervised import config
 
+from streamvis.back import build_back
+from streamvis.front import build_front
 from streamvis.runtime.backoff import Backoff
 from streamvis.runtime.engine import Hops
 from streamvis.runtime.worker_loop import WorkerLoop
+from streamvis.source.open import open_source
+from streamvis.tiling.config import TilingConfig
+from streamvis.topology import PipelineConfig
+from streamvis.types import Feedback
 
 
-def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccounted(tmp_path):
-    with running(config(tmp_path)) as run:
+def dense_embeddings(made: PipelineConfig, camera: str) -> list[np.ndarray]:
+    """Of the camera's clip, every frame by itself: what no fault and no reuse can spoil."""
+    source = open_source(camera, made.sources[camera], made.encoder.input_size)
+    back = build_back(made.encoder, made.detector, made.tracker, epoch="dense")
+    front = build_front(made.encoder, TilingConfig())
+    found = []
+    while len(found) < 30 and source.grab() is not None:
+        frame = source.retrieve(0)
+        assert frame is not None
+        results, _ = back.step([front.step(frame, Feedback(acked_seq=len(found) - 1))])
+        found.append(results[0].embedding)
+    source.close()
+    return found
+
+
+@contract("worker", "ce")
+@contract("decode_process", "c")
+def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccounted(
+    tmp_path, note
+):
+    made = config(tmp_path)
+    with running(made) as run:
         run.more_results("a")
         run.more_results("b")
         first_epoch = run.results("a")[0].epoch
+        killed_s = monotonic()
         actor_process("EncoderActor").kill()
-        run.until(lambda: run.results("a")[-1].epoch != first_epoch, "a new worker's results")
-        run.more_results("b")
-        new = next(m for m in run.results("a") if m.epoch != first_epoch)
-        assert new.packet_kind == "I", "a new worker has nothing to build on"
-
+        run.until(
+            lambda: all(run.results(c)[-1].epoch != first_epoch for c in "ab"),
+            "a new worker's results",
+        )
+        recovery_s = monotonic() - killed_s
+        run.more_results("a", 5)
+        anew = [m for m in run.results("a") if m.epoch != first_epoch]
+        vectors = [m for m in run.embeddings("a") if m.epoch != first_epoch]
         actor_process("CameraLoop").kill()
         run.more_results("a", 15)
         run.more_results("b", 15)
@@ -31,17 +64,31 @@ def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccou
     assert summary.num_worker_deaths == 1
     for camera in "ab":
         check_books(run, summary, camera)
+    note("new results after SIGKILL", recovery_s, "s")
+    assert recovery_s < 15
+    assert anew[0].packet_kind == "I", "a new worker has nothing to build on"
+    assert anew[0].ledger.lost["infer"] <= 1, "of a batch each camera has one frame"
+    dense = dense_embeddings(made, "a")
+    for message in vectors:
+        cosine = float(message.embedding @ dense[message.frame_index % len(dense)])
+        assert cosine > (0.999 if message.packet_kind == "I" else 0.98)
     lost = [status.ledger.lost["infer"] for status in summary.cameras]
     assert max(lost) <= 3, "at most what was on its way to the worker, or in the camera's hands"
 
 
-def test_a_worker_that_hangs_is_replaced_by_the_warm_spare(tmp_path, caplog):
+@contract("worker", "ce")
+def test_a_worker_that_hangs_is_replaced_by_the_warm_spare(tmp_path, caplog, note):
     with running(config(tmp_path, "a", worker_timeout="8s", spares=1)) as run:
         run.more_results("a")
         first_epoch = run.results("a")[0].epoch
+        stopped_s = monotonic()
         actor_process("EncoderActor").send_signal(signal.SIGSTOP)  # the oldest one: it serves
         run.until(lambda: run.results("a")[-1].epoch != first_epoch, "a new worker's results")
+        note("new results after a hang, 8 s of it patience", monotonic() - stopped_s, "s")
+        new = next(m for m in run.results("a") if m.epoch != first_epoch)
         summary = run.stop()
+    assert new.packet_kind == "I"
+    assert new.ledger.lost["infer"] <= 1
     check_books(run, summary, "a")
     assert "worker 0: it did not answer for 8 s; it is replaced" in caplog.text
     assert "worker 0: a warm spare takes over" in caplog.text
