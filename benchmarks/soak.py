@@ -52,6 +52,7 @@ LIVE = {"timeout": "2s", "stale_after": "1s", "retry_after": "100ms", "retry_at_
 GOP = 5
 SAMPLE_S = 5.0
 KEEP_S, SEGMENT_S = 120, 20
+STORE = "2MB"  # full after minutes: what grows then is a leak
 START_S = STOP_S = 120.0
 SETTLE_S = 10.0
 
@@ -268,7 +269,13 @@ def pipeline(cameras: dict[str, RtspCamera], out: Path, control: str) -> dict[st
         "tiling": {"policy": "threshold"},
         "control": {"socket": control, "http": "127.0.0.1:0"},
         "outputs": [
-            {"publish": {"address": "pub+bind:tcp://127.0.0.1:0", "wait_subscribers": 1}},
+            {
+                "publish": {
+                    "address": "pub+bind:tcp://127.0.0.1:0",
+                    "wait_subscribers": 1,
+                    "store": STORE,
+                }
+            },
             {"record": {**record, "keep": f"{KEEP_S}s", "segment": f"{SEGMENT_S}s"}},
         ],
     }

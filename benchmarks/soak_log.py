@@ -16,6 +16,7 @@ ROLES = {
     "ray::CameraLoop": "camera",
     "ray::EncoderActor": "worker",
     "streamvis.source.decode_process": "decoder",
+    "gcs_server": "ray_control",
 }
 
 

@@ -50,7 +50,8 @@ def _draw_memory(axis: Any, samples: Sequence[Row]) -> None:
     minutes = [row["t_s"] / 60 for row in samples]
     for role, (label, color) in ROLES.items():
         total_mb = [
-            sum(p["uss_mb"] for p in row["processes"] if p["role"] == role) for row in samples
+            sum(p["uss_mb"] for p in row["processes"] if p["role"].startswith(role))
+            for row in samples
         ]
         axis.plot(minutes, total_mb, color=color, lw=1.2, label=label)
     axis.set_ylim(bottom=0)

@@ -47,6 +47,7 @@ class Inbox:
         self._pipeline = None if pipeline is None else wire.check_name(pipeline)
         self._max_age_ms = max_age_ms
         self._epochs: dict[str, str] = {}  # the newest, by topic
+        self._epochs_before: dict[str, str] = {}  # it may still have something to say
         self._last_seq: dict[tuple[str, str], int] = {}  # by (epoch, topic)
         self._health: defaultdict[str, CameraHealth] = defaultdict(CameraHealth)
         self._heartbeat_ns: int | None = None
@@ -184,12 +185,20 @@ class Inbox:
     def _count_gap(self, topic: str, epoch: str, upto_seq: int) -> None:
         """Every message of the topic up to `upto_seq` should be here by now."""
         if self._epochs.setdefault(topic, epoch) != epoch:
-            self._epochs[topic] = epoch
-            self.num_restarts += 1
+            self._change_epoch(topic, epoch)
         last_seq = self._last_seq.get((epoch, topic), -1)
         is_joining = last_seq < 0 and self.heartbeat is None  # what went by before is not ours
         if upto_seq > last_seq and not is_joining:
             self.gaps[epoch, topic] += upto_seq - last_seq
+
+    def _change_epoch(self, topic: str, epoch: str) -> None:
+        """Of epochs long gone nothing is kept: there may be thousands."""
+        over = self._epochs_before.get(topic)
+        if over not in (None, epoch):
+            self._last_seq.pop((over, topic), None)
+        self._epochs_before[topic] = self._epochs[topic]
+        self._epochs[topic] = epoch
+        self.num_restarts += 1
 
 
 def _check_kinds(kinds: Iterable[str]) -> tuple[str, ...]:

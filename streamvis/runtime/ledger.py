@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamvis.runtime.report import REMOVED, CameraReport
 from streamvis.types import LOSS_STAGES, STAGES, Ledger
@@ -122,7 +123,7 @@ class RunLedger:
             yield StatMessage(
                 origin=self._origin,
                 camera=status.camera,
-                seq=next(self._seq[status.camera]),
+                seq=next(self._seq[status.camera]),  # of its own topic, over removals too
                 state=status.state,
                 fps=status.fps,
                 latency_p50_ms=status.latency_p50_ms,
@@ -141,9 +142,7 @@ class _CameraBook:
         self.is_closed = False
         self._published = 0
         self._newest = Ledger(0, 0, 0, dict.fromkeys(LOSS_STAGES, 0))
-        self._sent_ns: deque[int] = deque(maxlen=_KEPT_FRAMES)
-        self._latency_ms: deque[float] = deque(maxlen=_KEPT_FRAMES)
-        self._stages_ms: deque[list[float]] = deque(maxlen=_KEPT_FRAMES)
+        self._times = _Times()
         self._newest_ingest_ns = 0
         self._num_detections = 0
 
@@ -158,36 +157,32 @@ class _CameraBook:
     def end(self) -> None:
         self.begin_life()
         self.report = CameraReport(self.report.camera, REMOVED)
-        for kept in (self._sent_ns, self._latency_ms, self._stages_ms):
-            kept.clear()
+        self._times = _Times()
 
     def see(self, seen: Observed, now_ns: int) -> None:
         stamps = seen.stamps_ns
         self._published += 1
         if seen.ledger.source_frames >= self._newest.source_frames:  # not of an earlier life
             self._newest = seen.ledger
-        self._sent_ns.append(now_ns)
-        self._latency_ms.append((now_ns - stamps["ingest"]) / 1e6)
-        times_ns = [stamps[stage] for stage in STAGES]
-        self._stages_ms.append([ns / 1e6 for ns in np.diff([*times_ns, now_ns])])
+        self._times.add([*(stamps[stage] for stage in STAGES), now_ns])
         self._newest_ingest_ns = stamps["ingest"]
         self._num_detections = seen.num_detections
 
     def status(self, now_ns: int, recent: bool) -> CameraStatus:
         count = _RECENT_FRAMES if recent else _KEPT_FRAMES
-        latency_ms = list(self._latency_ms)[-count:]
-        p50, p99 = np.percentile(latency_ms, [50, 99]).tolist() if latency_ms else (None, None)
+        times_ns = self._times.newest(count)
+        p50, p99 = _latency_ms(times_ns)
         age_ms = (now_ns - self._newest_ingest_ns) / 1e6 if self._published else None
         return CameraStatus(
             camera=self.report.camera,
             state=self.report.state,
             error=self.report.error,
             ledger=self._ledger(),
-            fps=_rate_hz(list(self._sent_ns)[-count:]),
+            fps=_rate_hz(times_ns[:, -1]),
             latency_p50_ms=p50,
             latency_p99_ms=p99,
             age_ms=age_ms,
-            stage_ms=self._stage_medians(count),
+            stage_ms=_stage_medians(times_ns),
             num_detections=self._num_detections,
             is_failed=self.report.is_failed,
         )
@@ -216,18 +211,48 @@ class _CameraBook:
             in_flight = 0
         return Ledger(frames, self._published, in_flight, lost)
 
-    def _stage_medians(self, count: int) -> dict[str, float]:
-        """How long each step took: named after the stamp it ends with."""
-        if not self._stages_ms:
-            return {}
-        medians = np.median(list(self._stages_ms)[-count:], axis=0)
-        return dict(zip([*STAGES[1:], "published"], medians.tolist(), strict=True))
+
+class _Times:
+    """When the frames of the last hours passed each stage. All of it is there from the first one
+    on: what fills only in hours looks like a leak."""
+
+    def __init__(self) -> None:
+        self._ring = np.zeros((0, len(STAGES) + 1), np.int64)  # monotonic ns
+        self._count = 0  # frames ever added
+
+    def add(self, times_ns: Sequence[int]) -> None:
+        """Of the stages, and when its result was forwarded."""
+        if self._count == 0:
+            self._ring = np.full((_KEPT_FRAMES, len(STAGES) + 1), -1, np.int64)
+        self._ring[self._count % _KEPT_FRAMES] = times_ns
+        self._count += 1
+
+    def newest(self, count: int) -> NDArray[np.int64]:
+        """[frames, stages + 1], in order; at most `count` frames."""
+        first = self._count - min(count, self._count, _KEPT_FRAMES)
+        return self._ring[np.arange(first, self._count) % _KEPT_FRAMES]
 
 
-def _rate_hz(times_ns: list[int]) -> float:
+def _latency_ms(times_ns: NDArray[np.int64]) -> tuple[float | None, float | None]:
+    """Median and 99th percentile, ingest until forwarded."""
+    if len(times_ns) == 0:
+        return None, None
+    p50, p99 = np.percentile((times_ns[:, -1] - times_ns[:, 0]) / 1e6, [50, 99]).tolist()
+    return p50, p99
+
+
+def _stage_medians(times_ns: NDArray[np.int64]) -> dict[str, float]:
+    """How long each step took: named after the stamp it ends with."""
+    if len(times_ns) == 0:
+        return {}
+    medians = np.median(np.diff(times_ns, axis=1) / 1e6, axis=0)
+    return dict(zip([*STAGES[1:], "published"], medians.tolist(), strict=True))
+
+
+def _rate_hz(times_ns: NDArray[np.int64]) -> float:
     if len(times_ns) < 2 or times_ns[-1] == times_ns[0]:
         return 0.0
-    return (len(times_ns) - 1) * 1e9 / (times_ns[-1] - times_ns[0])
+    return float((len(times_ns) - 1) * 1e9 / (times_ns[-1] - times_ns[0]))
 
 
 def _rounded(value: float | None) -> float | None:

@@ -18,6 +18,13 @@ from streamvis.errors import RuntimeStartError
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024  # control calls only
 _CONNECT_TIMEOUT_S = 5.0
+# By default Ray's control service keeps a record of every call, actor and process for its
+# dashboard: 100,000 of each, which a session that runs for days fills.
+_FORGETFUL = {
+    "task_events_report_interval_ms": 0,  # none
+    "maximum_gcs_destroyed_actor_cached_count": 100,
+    "maximum_gcs_dead_worker_cached_count": 100,
+}
 
 
 class Cluster:
@@ -59,6 +66,7 @@ class Cluster:
             "address": "local",
             "include_dashboard": False,
             "object_store_memory": _OBJECT_STORE_BYTES,
+            "_system_config": _FORGETFUL,
             "_temp_dir": str(self._folder / "ray"),
         }
 

@@ -93,6 +93,19 @@ def test_topics_of_other_kinds_and_cameras_make_no_gap() -> None:
     assert not inbox.gaps
 
 
+def test_of_many_epochs_only_the_last_two_are_kept() -> None:
+    inbox = Inbox(["det"])
+    for number in range(50):
+        origin = replace(ORIGIN, epoch=f"{number:032x}")
+        for seq in (0, 1):
+            inbox.accept(det(seq, origin=origin))
+    before = replace(ORIGIN, epoch=f"{48:032x}")
+    inbox.accept(det(3, origin=before))  # the one before may still have something to say
+    inbox.accept(det(2, origin=origin))
+    assert inbox.gaps == {(before.epoch, TOPIC): 1}
+    assert len(inbox._last_seq) == 2
+
+
 def test_a_new_epoch_is_a_restart_and_counts_from_zero() -> None:
     inbox = Inbox(["det"])
     inbox.accept(beat({}))

@@ -104,9 +104,30 @@ def test_the_stat_message_carries_the_same_ledger(books):
     assert list(books.tick(now_ns=10**9 + 1)) == [], "one a period"
 
 
-def test_the_stat_messages_of_a_camera_that_came_later_count_from_0(books):
-    numbers = [stat.seq for second in (1, 2) for stat in books.tick(now_ns=second * 10**9)]
+def test_a_camera_that_comes_later_or_again_leaves_no_gap_in_its_stat_messages(books):
+    numbers = {"front": [], "guest": []}
+
+    def tick(t_s: int) -> None:
+        for message in books.tick(t_s * 10**9):
+            numbers[message.camera].append(message.seq)
+
+    tick(1)
     books.begin_life("guest")
-    later = {stat.camera: stat.seq for stat in books.tick(now_ns=3 * 10**9)}
-    assert numbers == [0, 1]
-    assert later == {"front": 2, "guest": 0}, "else its first one looks like a gap"
+    tick(2)
+    books.end_camera("guest")
+    tick(3)
+    books.begin_life("guest")
+    tick(4)
+    assert numbers == {"front": [0, 1, 2, 3], "guest": [0, 1]}
+
+
+def test_the_newest_frames_are_the_ones_that_count(books, monkeypatch):
+    monkeypatch.setattr("streamvis.runtime.ledger._KEPT_FRAMES", 4)
+    books.begin_life("left")
+    books.see(replace(seen(frames=1, published=1), camera="left"))
+    assert books.status()[1].latency_p50_ms is not None
+    for count in range(2, 12):
+        books.see(replace(seen(frames=count, published=count), camera="left"))
+    times_ns = books._books["left"]._times.newest(9)
+    assert len(times_ns) == 4
+    assert (times_ns[1:, -1] >= times_ns[:-1, -1]).all(), "in order"

@@ -265,7 +265,7 @@ def test_a_live_camera_cannot_be_replayed():
 def test_not_permitted_is_a_devices_mode_and_no_cameras_login(uri, state, monkeypatch):
     """FFmpeg says so of a connection that broke off, too: that one is tried again soon."""
 
-    def refuse(*args: object, **options: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr("av.open", refuse)
