@@ -19,7 +19,7 @@ _WINDOW_S = 5.0  # of the figures on the screen
 _MAX_EVENTS = 14
 _WIDTH = 110  # where there is no terminal to ask
 _MARKS = {True: Text("held", "green"), False: Text("MISSED", "bold red"), None: Text("")}
-_STATE_STYLES = {"live": "green", "connecting": "yellow", "stale": "yellow"}
+_STATE_STYLES = {"": "dim", "live": "green", "connecting": "yellow", "stale": "yellow"}
 
 
 class Display:
@@ -67,6 +67,8 @@ class Display:
     def report(self, record: Record, verdicts: Iterable[Verdict]) -> None:
         """Where every frame went, and what was promised."""
         self._live.stop()
+        if self.console.is_terminal:
+            self.console.print(*self._events, sep="\n")
         for table in (ledger_table(record), verdict_table(verdicts)):
             self.console.print()
             self.console.print(table)
@@ -81,11 +83,11 @@ def camera_table(scene: Scene) -> Table:
         table.add_column(heading, justify="right", min_width=6)
     witness = scene.witness
     for name in scene.cameras:
-        state = witness.states.get(name, "-")
+        state = witness.states.get(name, "")
         lately = witness.lately(name, _WINDOW_S)
         table.add_row(
             name,
-            Text(state, style=_STATE_STYLES.get(state, "red")),
+            Text(state or "-", style=_STATE_STYLES.get(state, "red")),
             f"{len(lately) / _WINDOW_S:.1f}",
             f"{p99_ms(lately):.0f}" if lately else "-",
             str(witness.lost.get(name, 0)),
