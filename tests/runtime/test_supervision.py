@@ -12,7 +12,9 @@ from streamvis.runtime.engine import Hops
 from streamvis.runtime.worker_loop import WorkerLoop
 
 
-def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccounted(tmp_path):
+def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccounted(
+    tmp_path, caplog
+):
     with running(config(tmp_path)) as run:
         run.more_results("a")
         run.more_results("b")
@@ -32,6 +34,7 @@ def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccou
     for camera in "ab":
         check_books(run, summary, camera)
     lost = [status.ledger.lost["infer"] for status in summary.cameras]
+    assert "without a goodbye" not in caplog.text, "its end waited for a worker that is dead"
     assert max(lost) <= 3, "at most what was on its way to the worker, or in the camera's hands"
 
 
