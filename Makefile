@@ -1,4 +1,4 @@
-# make demo | test | check | regress | figures.  Everything lands in .venv and out/; `make clean` removes both.
+# make demo | drama | test | check | regress | figures.  Everything lands in .venv and out/; `make clean` removes both.
 # TORCH=cpu takes PyTorch's own CPU-only builds (much smaller, needs access to PyTorch's server).
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ ifeq ($(TORCH),cpu)
 TORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: help venv venv-dev demo test format lint types layers regress check chaos figures clean
+.PHONY: help venv venv-dev demo drama test format lint types layers regress check chaos figures clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -40,6 +40,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 demo: venv
 	$(BIN)/streamvis run pipelines/av_4cam.yaml --clock replay --record out/recordings --summary out/av_4cam.json
+
+drama: venv
+	$(BIN)/python examples/drama
 
 test: venv-dev
 	$(BIN)/python -m pytest

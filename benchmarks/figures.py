@@ -25,6 +25,7 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
+from document import table, write_block
 
 from streamvis.client import Subscriber
 from streamvis.config.load import load_config
@@ -39,7 +40,6 @@ from streamvis.topology import PipelineConfig
 REPO = Path(__file__).resolve().parent.parent
 STREET = REPO / "pipelines/drives/street"
 PIPELINE = REPO / "pipelines/av_4cam.yaml"
-MARKS = ("<!-- figures: begin, written by `make figures` -->", "<!-- figures: end -->")
 YOLOX = REPO.parent / "shared/data/teachers/yolox_nano.onnx"
 YOLOX_SIZE = (416, 416)
 EQUAL_PIXELS = (448, 384)  # 172,032 px against yolox_nano's 173,056
@@ -58,9 +58,13 @@ class Figure:
     def median(self) -> float:
         return statistics.median(self.values)
 
-    def row(self) -> str:
+    def row(self) -> dict[str, str]:
         low, high = f"{min(self.values):.3g}", f"{max(self.values):.3g}"
-        return f"| {self.name} | {self.median:.3g} {self.unit} | {low} – {high} | {self.note} |"
+        return {
+            "median": f"{self.median:.3g} {self.unit}",
+            "range": f"{low} – {high}",
+            "": self.note,
+        }
 
 
 def main() -> None:
@@ -75,10 +79,10 @@ def main() -> None:
         *against_yolox(args.onnx, args.turns),
         *whole_pipeline(turns=3),
     ]
-    table = "\n".join([hardware(), "", *header(), *(figure.row() for figure in figures)])
-    print(table)
+    text = f"{hardware()}\n\n{table({figure.name: figure.row() for figure in figures})}"
+    print(text)
     if args.write:
-        write_table(args.write, table)
+        write_block(args.write, "figures", text)
     print(json.dumps({f.name: {"unit": f.unit, "median": f.median} for f in figures}))
 
 
@@ -272,18 +276,6 @@ def hardware() -> str:
         f"{cores} cores of {model} ({', '.join(wide)}), {gpu}, "
         f"torch {torch.__version__.partition('+')[0]}, Python {platform.python_version()}:"
     )
-
-
-def header() -> list[str]:
-    return ["| what | median | range | |", "|---|---|---|---|"]
-
-
-def write_table(readme: Path, table: str) -> None:
-    text = readme.read_text()
-    before, _, rest = text.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    assert after, f"{readme} lacks the markers {MARKS}"
-    readme.write_text(f"{before}{MARKS[0]}\n{table}\n{MARKS[1]}{after}")
 
 
 if __name__ == "__main__":

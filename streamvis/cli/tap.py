@@ -32,7 +32,7 @@ from streamvis.client import (
 )
 from streamvis.errors import AddressError
 from streamvis.types import Embeddings
-from streamvis.wire import KINDS, FrameMessage
+from streamvis.wire import KINDS, FrameMessage, local_clock_id
 
 _SHORT = 8  # values of an embedding that are shown unless all are asked for
 _MAX_OBJECTS = 6
@@ -76,7 +76,7 @@ def tap(
     with subscriber:
         try:
             for message in islice(subscriber, count):
-                show(message, full)
+                show(message, full, _age(subscriber, message))
         except TimeoutError as error:
             raise AddressError(str(error)) from None
         except BrokenPipeError:  # piped into `head`
@@ -85,7 +85,19 @@ def tap(
             return
 
 
-def _print_json(message: AnyMessage, full: bool) -> None:
+def _age(subscriber: Subscriber, message: AnyMessage) -> str:
+    """Of a result. Of another host's the shortest way here is not in it: it is a bound."""
+    if not isinstance(message, FrameMessage):
+        return ""
+    age_ms = subscriber.age_ms(message)
+    if age_ms is None:
+        return "age ?"  # before the first heartbeat
+    bound = "" if message.clock_id == local_clock_id() else "≥ "
+    return f"age {bound}{age_ms:.0f} ms"
+
+
+def _print_json(message: AnyMessage, full: bool, age: str) -> None:
+    del age
     record = {"kind": message.kind, "topic": message.topic, **to_plain(message)}
     if isinstance(message, EmbMessage):
         record["dim"] = len(message.embedding)
@@ -97,10 +109,10 @@ def _print_json(message: AnyMessage, full: bool) -> None:
     print(json.dumps(record), flush=True)
 
 
-def _print_line(message: AnyMessage, full: bool) -> None:
+def _print_line(message: AnyMessage, full: bool, age: str) -> None:
     del full
     head = f"{message.camera:<12} {message.kind:<4} {message.seq:>6}  "
-    _console.print(head + " ".join(describe(message)), markup=False, soft_wrap=True)
+    _console.print(head + " ".join(describe(message, age)), markup=False, soft_wrap=True)
 
 
 _console = Console(highlight=False)
@@ -123,12 +135,11 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def describe(message: AnyMessage) -> Iterable[str]:
-    """What a person wants to know of it."""
+def describe(message: AnyMessage, age: str = "") -> Iterable[str]:
+    """What a person wants to know of it; `age` is a result's, in words."""
     if isinstance(message, FrameMessage):
         yield f"frame {message.frame_index}"
-        age_ms = message.age_ms()
-        yield "age ?" if age_ms is None else f"age {age_ms:.0f} ms"
+        yield age
     match message:
         case DetMessage():
             yield from _describe_objects(message)

@@ -83,6 +83,7 @@ class Proxy:
         self._farewell_s = _LOSSLESS_PATIENCE_S if is_lossless else _FAREWELL_S
         self._bound: list[str] = []  # endpoints
         self._open_epochs: set[str] = set()  # of workers that have not said goodbye
+        self._dead_epochs: frozenset[str] = frozenset()  # of workers that never will
         self._subscriptions: Counter[bytes] = Counter()  # by topic prefix
         self._num_readers = 0
         self._is_beat_wanted = False  # somebody new listens to heartbeats
@@ -104,6 +105,10 @@ class Proxy:
             raise
         self._workers.send(b"\x01")  # subscribe to everything
         self._thread.start()
+
+    def bury(self, epochs: frozenset[str]) -> None:
+        """All whose workers died: `stop` waits for no goodbye of theirs. From any thread."""
+        self._dead_epochs = epochs
 
     def stop(self) -> None:
         """Forward what the workers already sent, let the observers finish, close."""
@@ -205,9 +210,10 @@ class Proxy:
         while monotonic() - start < _DRAIN_S and monotonic() - last < _QUIET_S:
             if self._turn(poller):
                 last = monotonic()
-            elif not self._open_epochs:
+            elif not self._open_epochs - self._dead_epochs:
                 return
-        log.warning("%d workers ended without a goodbye", len(self._open_epochs))
+        missing = self._open_epochs - self._dead_epochs
+        log.warning("%d workers ended without a goodbye", len(missing))
 
     def _say_goodbye(self) -> None:
         """The client unsubscribes from heartbeats when it has read the last one: to close before

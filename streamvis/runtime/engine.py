@@ -68,5 +68,9 @@ class Engine(Protocol):
     def num_worker_deaths(self) -> int:
         """Encoder workers that died or hung."""
 
+    @property
+    def dead_epochs(self) -> frozenset[str]:
+        """Under which they published."""
+
     def close(self) -> None:
         """Free everything, in any state, also after an error."""

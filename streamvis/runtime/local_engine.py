@@ -126,6 +126,10 @@ class LocalEngine:
     def num_worker_deaths(self) -> int:
         return 0  # this process would be gone with it
 
+    @property
+    def dead_epochs(self) -> frozenset[str]:
+        return frozenset()
+
     def close(self) -> None:
         self._stop_feeds()
         for feed in self._feeds.values():

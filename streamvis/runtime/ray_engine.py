@@ -104,6 +104,10 @@ class RayEngine:
     def num_worker_deaths(self) -> int:
         return self._workers.num_deaths
 
+    @property
+    def dead_epochs(self) -> frozenset[str]:
+        return frozenset(self._workers.dead_epochs)
+
     def close(self) -> None:
         if ray.is_initialized():
             self._cameras.close()

@@ -68,6 +68,7 @@ class Workers:
     ) -> None:
         """`on_serving(place, where)` is called when a replacement takes packets."""
         self.error: StreamvisError | None = None  # why the run cannot go on
+        self.dead_epochs: set[str] = set()  # of workers that were lost
         self._config = config
         self._hops = hops
         self._calls = calls
@@ -223,6 +224,8 @@ class Workers:
     def _lose(self, place: _Place, worker: _Worker, reason: str) -> None:
         """Live it is replaced; a replay that went on without it would not be reproducible."""
         ray.kill(worker.actor)
+        if worker.facts:
+            self.dead_epochs.add(worker.facts.epoch)
         place.worker = None
         place.num_deaths += 1
         if self.are_finishing or self._config.clock == "replay":

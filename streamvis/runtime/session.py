@@ -176,6 +176,7 @@ class Session:
         deadline: float | None = None
         while not engine.wait(_POLL_S):
             _check_alive(proxy)
+            proxy.bury(engine.dead_epochs)
             self.control.obey()
             self._note_cameras(engine)
             self._tell("stopping" if deadline else "running", proxy.address)

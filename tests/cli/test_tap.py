@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -65,6 +66,20 @@ def test_every_kind_has_a_line() -> None:
     for message in make_messages().values():
         assert " ".join(describe(message)).strip()
         json.dumps(to_plain(message))
+
+
+def test_the_age_of_a_result_is_told(tmp_path: Path) -> None:
+    with endpoint(tmp_path) as e:
+        result = tap_while_publishing(e)
+    assert re.search(r"frame 1 age \d+ ms", result.stdout)
+
+
+def test_the_age_of_another_hosts_result_is_a_bound(tmp_path: Path, monkeypatch) -> None:
+    for module in ("cli.tap", "client.clocks"):  # for this reader the pipeline is elsewhere
+        monkeypatch.setattr(f"streamvis.{module}.local_clock_id", lambda: "here")
+    with endpoint(tmp_path) as e:
+        result = tap_while_publishing(e)
+    assert re.search(r"frame 1 age ≥ \d+ ms", result.stdout), "no better than `age ?`"
 
 
 def test_count_ends_it(tmp_path: Path) -> None:

@@ -313,6 +313,21 @@ def test_an_address_that_cannot_be_bound_is_explained(
         start(tmp_path, address)
 
 
+@pytest.mark.parametrize("is_known_dead", [True, False])
+def test_the_goodbye_of_a_worker_that_died_is_not_waited_for(
+    is_known_dead: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with endpoint(tmp_path) as e, e.subscriber() as sub:
+        publisher = e.publisher()  # it never closes
+        publisher.send(make_result(0))
+        assert next(sub).seq == 0
+        if is_known_dead:
+            e.proxy.bury(frozenset({publisher.epoch}))
+        e.stop_and_read(sub)
+    waited = "1 workers ended without a goodbye" in caplog.text
+    assert waited == (not is_known_dead)
+
+
 def test_a_worker_without_a_proxy_says_so(tmp_path: Path) -> None:
     with zmq.Context() as context, pytest.raises(AddressError, match="no proxy answers"):
         Publisher("av_4cam", f"ipc://{tmp_path}/nobody", context, timeout_s=0.05)

@@ -39,7 +39,7 @@ def dense_embeddings(made: PipelineConfig, camera: str) -> list[np.ndarray]:
 @contract("worker", "ce")
 @contract("decode_process", "c")
 def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccounted(
-    tmp_path, note
+    tmp_path, note, caplog
 ):
     made = config(tmp_path)
     with running(made) as run:
@@ -73,6 +73,7 @@ def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccou
         cosine = float(message.embedding @ dense[message.frame_index % len(dense)])
         assert cosine > (0.999 if message.packet_kind == "I" else 0.98)
     lost = [status.ledger.lost["infer"] for status in summary.cameras]
+    assert "without a goodbye" not in caplog.text, "its end waited for a worker that is dead"
     assert max(lost) <= 3, "at most what was on its way to the worker, or in the camera's hands"
 
 
