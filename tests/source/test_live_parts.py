@@ -15,6 +15,7 @@ import pytest
 from conftest import make_frame
 from hypothesis import given
 from hypothesis import strategies as st
+from matrix import contract
 from pydantic import ValidationError
 
 from streamvis.errors import ConfigError, SourceError
@@ -42,6 +43,7 @@ S = 1_000_000_000
 SIZE = (640, 384)
 
 
+@contract("rtsp_server")
 def test_waits_double_to_their_limit_and_differ_from_camera_to_camera():
     config = LiveConfig(retry_after="100ms", retry_at_most="1s")
     waits = [
@@ -184,6 +186,7 @@ NONSENSE = st.one_of(
 )
 
 
+@contract("hostile_bytes", "g")
 @given(data=NONSENSE)
 def test_whatever_a_decode_process_sends_is_refused_or_harmless(data):
     own, others = make_pair()
@@ -265,7 +268,7 @@ def test_a_live_camera_cannot_be_replayed():
 def test_not_permitted_is_a_devices_mode_and_no_cameras_login(uri, state, monkeypatch):
     """FFmpeg says so of a connection that broke off, too: that one is tried again soon."""
 
-    def refuse(*args: object, **options: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr("av.open", refuse)

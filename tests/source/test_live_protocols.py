@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import REPO, write_clip
 from live_samples import live_source, reader, take, wait_for
+from matrix import contract
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 _CHECK = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('Gst', '1.0')"
@@ -83,6 +84,7 @@ def test_gstreamers_server_with_b_frames():
     assert not any(frame.is_discont for frame in frames)
 
 
+@contract("timestamps")
 def test_mpeg_ts_over_udp(tmp_path):
     clip = write_clip(tmp_path / "a.mp4", num_frames=60, size=(320, 180))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
