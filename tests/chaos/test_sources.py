@@ -325,6 +325,27 @@ def test_capture_times_are_right_within_what_they_say(clock, sends_rtcp, note):
     note(f"{kind}, {clock}: largest error", max(map(abs, errors_ns)) / 1e6, "ms")
 
 
+@contract("timestamps", "c")
+def test_the_time_stamps_of_mpeg_ts_wrap_and_nobody_sees_it(note):
+    port = free_port()
+    soon = (1 << 33) - 2 * 90_000
+    with (
+        TsCamera(port, fps=20, first_pts=soon) as camera,
+        live_source(f"udp://127.0.0.1:{port}", {"timeout": "5s"}) as source,
+        reader(source) as frames,
+    ):
+        wait_for(lambda: len(frames) >= 70)
+    assert not any(frame.is_discont for frame in frames)
+    assert np.diff([frame.pts for frame in frames]) == pytest.approx(90_000 / 20, abs=1)
+    errors_ns = [
+        abs(frame.capture.t_ns - camera.sent_ns[framecode.read(frame.image).index])
+        for frame in frames
+    ]
+    for frame, error_ns in zip(frames, errors_ns, strict=True):
+        assert error_ns < frame.capture.uncertainty_ns + SCHEDULING_NS
+    note("mpeg-ts wraps: largest error", max(errors_ns) / 1e6, "ms")
+
+
 def taken_ns(camera: RtspCamera, frame: Frame) -> int:
     """Monotonic."""
     code = framecode.read(frame.image)
