@@ -1,6 +1,6 @@
 """GStreamer's RTSP server with a test picture, for a process of its own:
 
-    /usr/bin/python3 gst_rtsp_camera.py H264|H264B USER PASSWORD
+    /usr/bin/python3 gst_rtsp_camera.py H264|H264B|MJPEG USER PASSWORD
 
 It prints its port when it listens. It needs the distribution's Python: PyGObject is not on PyPI
 as a wheel.
@@ -18,6 +18,7 @@ LAUNCH = {
     "H264": "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=10 ! rtph264pay name=pay0",
     "H264B": "x264enc bframes=2 b-adapt=false key-int-max=12 ! video/x-h264,profile=main "
     "! rtph264pay name=pay0",
+    "MJPEG": "videoconvert ! video/x-raw,format=I420 ! jpegenc ! rtpjpegpay name=pay0",
 }
 SOURCE = "videotestsrc is-live=true pattern=ball ! video/x-raw,width=320,height=192,framerate=15/1"
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import make_frame
+from matrix import contract
 from reuse_camera import Camera, check_equal
 
 from streamvis.back import PerceptionBack, build_back
@@ -134,6 +135,7 @@ DISCONTINUITIES = ("jump in time", "damaged frame", "after a damaged frame", "as
 DISCONTINUITIES += ("exposure", "gap")
 
 
+@contract("bitstream")
 @pytest.mark.parametrize("what", DISCONTINUITIES)
 def test_after_a_discontinuity_outputs_equal_the_dense_run(back: PerceptionBack, what: str) -> None:
     reuse = Camera(back, f"reuse {what}", ENCODER, policy="threshold", threshold=30, max_age=20)

@@ -274,8 +274,8 @@ class _WorldClock:
         """Now; where this host's clock was set meanwhile, as uncertain as it was moved."""
         now_ns = time.time_ns()
         moved_ns = abs(now_ns - time.monotonic_ns() - self._offset_ns)
-        uncertainty_ns = moved_ns if moved_ns >= _PLAUSIBLE_NS else _ARRIVAL_UNCERTAINTY_NS
-        return CaptureTime(now_ns, "arrival", uncertainty_ns)
+        step_ns = moved_ns if moved_ns >= _PLAUSIBLE_NS else 0
+        return CaptureTime(now_ns, "arrival", _ARRIVAL_UNCERTAINTY_NS + step_ns)
 
     def _uncertainty_ns(self) -> int:
         if self._named != "rtcp":

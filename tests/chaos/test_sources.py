@@ -99,8 +99,8 @@ def test_a_decode_process_that_dies_or_hangs_is_only_its_own_cameras_loss(
     seconds, rounds = [], times(1, 10)
     clip_frames = 300 + 300 * rounds
     with (
-        RtspCamera(fps=15, clip_frames=clip_frames) as gate,
-        RtspCamera(fps=15, clip_frames=clip_frames) as yard,
+        RtspCamera(fps=8, clip_frames=clip_frames) as gate,
+        RtspCamera(fps=8, clip_frames=clip_frames) as yard,
     ):
         uris = {"gate": gate.url, "yard": yard.url}
         with running(live_config(tmp_path, uris, {"timeout": "1s"}), kinds=KINDS) as run:
@@ -122,9 +122,10 @@ def test_a_decode_process_that_dies_or_hangs_is_only_its_own_cameras_loss(
     lost = ledger_of(summary, "gate").lost
     assert lost["decode"] <= 4 * len(seconds), "what the process had in hand"
     assert max(seconds) < 15
-    note("results again", max(seconds), "s")
-    note("lost in decode", lost["decode"] / len(seconds), "frames")
-    note("sent and never read", unread / len(seconds), "frames")
+    name = "killed" if number == signal.SIGKILL else "hung"
+    note(f"{name}: results again", max(seconds), "s")
+    note(f"{name}: lost in decode", lost["decode"] / len(seconds), "frames")
+    note(f"{name}: sent and never read", unread / len(seconds), "frames")
 
 
 @contract("none_at_start", "ag")
@@ -189,6 +190,12 @@ def back() -> PerceptionBack:
     return build_back(ENCODER, DetectorConfig(score=0.01), TrackerConfig(), epoch="e")
 
 
+def number_of(frame: Frame) -> int:
+    """In its pixels; -1 if they are damaged."""
+    code = framecode.read(frame.image)
+    return -1 if code is None else code.index
+
+
 def sound_pictures(camera: RtspCamera) -> list[np.ndarray]:
     """What an undamaged stream gives, by the number in the pixels."""
     decoder = av.CodecContext.create("h264", "r")
@@ -198,10 +205,8 @@ def sound_pictures(camera: RtspCamera) -> list[np.ndarray]:
 
 
 def is_sound(frame: Frame, sound: list[np.ndarray]) -> bool:
-    code = framecode.read(frame.image)
-    if code is None:
-        return False
-    return bool(np.abs(frame.image.astype(int) - sound[code.index]).max() < UNSEEN)
+    number = number_of(frame)
+    return number >= 0 and np.abs(frame.image.astype(int) - sound[number]).max() < UNSEEN
 
 
 def check_reuse(frames: list[Frame], back: PerceptionBack, name: str) -> int:
@@ -236,13 +241,15 @@ def test_a_damaged_stream_is_flagged_counted_and_never_reused(damage, back, time
         wait_for(lambda: len(frames) >= 10)
         camera.spoil = spoil
         wait_for(lambda: len(frames) >= 10 + count)
-        camera.spoil, num_before = None, len(frames)
-        wait_for(lambda: len(frames) >= num_before + 25)
+        camera.spoil = None
+        sound_from = camera.frames_sent[-1] + 1 + camera.gop  # a key frame lies between
+        wait_for(lambda: number_of(frames[-1]) > sound_from + 10)
         assert source.live.num_connections == 1
         num_sent = len(camera.frames_sent)
     assert frames[-1].index + 1 == len(frames) + source.lost_decode + source.live.num_dropped
     sound = sound_pictures(camera)
-    assert all(not frame.is_corrupt and is_sound(frame, sound) for frame in frames[-20:])
+    last = [frame for frame in frames if number_of(frame) >= sound_from]
+    assert all(not frame.is_corrupt and is_sound(frame, sound) for frame in last)
     if damage is not flip:  # one that leaves another valid picture nobody can see
         assert all(frame.is_corrupt or is_sound(frame, sound) for frame in frames)
     num_damaged = sum(frame.is_corrupt for frame in frames)
@@ -325,11 +332,27 @@ def test_capture_times_are_right_within_what_they_say(clock, sends_rtcp, note):
     note(f"{kind}, {clock}: largest error", max(map(abs, errors_ns)) / 1e6, "ms")
 
 
+@contract("timestamps", "c")
+def test_the_time_stamps_of_mpeg_ts_wrap_and_nobody_sees_it(note):
+    port = free_port()
+    soon = (1 << 33) - 2 * 90_000
+    with (
+        TsCamera(port, fps=20, first_pts=soon) as camera,
+        live_source(f"udp://127.0.0.1:{port}", {"timeout": "5s"}) as source,
+        reader(source) as frames,
+    ):
+        wait_for(lambda: len(frames) >= 70)
+    assert not any(frame.is_discont for frame in frames)
+    assert np.diff([frame.pts for frame in frames]) == pytest.approx(90_000 / 20, abs=1)
+    errors_ns = [abs(frame.capture.t_ns - camera.sent_ns[number_of(frame)]) for frame in frames]
+    for frame, error_ns in zip(frames, errors_ns, strict=True):
+        assert error_ns < frame.capture.uncertainty_ns + SCHEDULING_NS
+    note("mpeg-ts wraps: largest error", max(errors_ns) / 1e6, "ms")
+
+
 def taken_ns(camera: RtspCamera, frame: Frame) -> int:
     """Monotonic."""
-    code = framecode.read(frame.image)
-    assert code is not None
-    return round((camera.began_s + code.index / camera.fps) * 1e9)
+    return round((camera.began_s + number_of(frame) / camera.fps) * 1e9)
 
 
 class Clocks:
@@ -416,7 +439,7 @@ def test_delay_and_jitter_over_tcp_lose_nothing(note):
     assert not any(frame.is_corrupt for frame in frames)
     (change,) = (at for at, frame in enumerate(frames) if frame.is_discont)
     for part in (frames[:change], frames[change:]):
-        numbers = [framecode.read(frame.image).index - frame.index for frame in part]
+        numbers = [number_of(frame) - frame.index for frame in part]
         assert len(set(numbers)) == 1
     errors_ns = []
     for frame in frames:
@@ -441,14 +464,15 @@ def test_loss_over_udp_is_flagged_and_the_books_stay_exact(note):
         relays[-1].loss, num_before = 0.05, len(frames)
         wait_for(lambda: len(frames) >= num_before + 120)
         relays[-1].loss, num_lossy = 0.0, len(frames)
-        wait_for(lambda: len(frames) >= num_lossy + 40)
+        sound_from = camera.frames_sent[-1] + 1 + camera.gop
+        wait_for(lambda: number_of(frames[-1]) > sound_from + 10)
         sound = sound_pictures(camera)
         num_sent = len(camera.frames_sent)
     lossy = frames[num_before:num_lossy]
     assert relays[-1].num_lost > 0
     assert frames[-1].index + 1 == len(frames) + source.lost_decode + source.live.num_dropped
     assert all(frame.is_corrupt or is_sound(frame, sound) for frame in frames)
-    assert not any(frame.is_corrupt for frame in frames[-20:])
+    assert not any(frame.is_corrupt for frame in frames if number_of(frame) >= sound_from)
     note("udp, 5 % lost: packets", relays[-1].num_lost, "")
     note("frames flagged", 100 * sum(f.is_corrupt for f in lossy) / len(lossy), "%")
     note("frames in no book", num_sent - 1 - frames[-1].index, "")

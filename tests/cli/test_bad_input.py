@@ -15,6 +15,7 @@ from pathlib import Path
 import av
 import pytest
 from conftest import write_clip
+from matrix import contract
 
 from streamvis.encode.weights import BUNDLED
 
@@ -128,6 +129,7 @@ def bad_videos(folder: Path) -> dict[str, str]:
     }
 
 
+@contract("none_at_start")
 def test_every_bad_video_is_told_at_once_and_the_good_camera_goes_on(pipeline, tmp_path):
     hints = bad_videos(tmp_path)
     sources = [f"sources.bad{i}.uri={tmp_path / name}" for i, name in enumerate(hints)]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zmq
 from conftest import PANDASET, REPO, STREET, needs_real_data, write_clip
+from matrix import contract
 
 from streamvis import wire
 from streamvis.render.jpeg import decode_jpeg
@@ -122,6 +123,7 @@ def test_a_broken_camera_leaves_the_others_alone(runtime, clips, tmp_path):
     assert len(listener.messages("b")) == 7
 
 
+@contract("none_at_start")
 def test_all_cameras_broken_is_an_end_not_a_hang(tmp_path):
     made = config({"a": "/nowhere/a.mp4"}, tmp_path)
     summary, _ = run(made)

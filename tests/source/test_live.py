@@ -7,6 +7,7 @@ import signal
 import time
 
 import numpy as np
+import psutil
 import pytest
 from live_samples import SIZE, live_source, reader, take, wait_for
 from matrix import contract
@@ -15,6 +16,8 @@ from rtsp_server import CLIP_FRAMES, GOP, SQUARE_STEP_PX, RtspCamera
 from streamvis.source import framecode
 from streamvis.source.config import SourceConfig
 from streamvis.source.open import open_source
+
+MAX_GROWTH_BYTES = 12_000_000  # allocators' noise: a picture that stays each time makes more
 
 
 def number_in(frame) -> int:
@@ -53,6 +56,7 @@ def test_without_rtcp_the_moment_of_arrival_stands_for_the_capture():
     assert abs(frame.capture.t_ns - time.time_ns()) < 2e9
 
 
+@contract("host_clock")
 def test_a_camera_whose_clock_was_never_set_is_as_uncertain_as_it_is_wrong():
     with RtspCamera(clock_offset_s=-3600) as camera, live_source(camera.url) as source:
         frame = take(source, 65)[-1]
@@ -78,6 +82,7 @@ def test_media_over_udp():
     assert [number_in(f) - f.index for f in frames] == [number_in(frames[0])] * 15
 
 
+@contract("none_at_start")
 @pytest.mark.parametrize(
     ("fault", "state"),
     [
@@ -100,6 +105,7 @@ def test_why_a_camera_does_not_come_is_a_typed_state(fault, state):
             assert not frames
 
 
+@contract("none_at_start")
 def test_nothing_that_listens_is_not_found_and_it_is_tried_again():
     with RtspCamera() as camera:
         camera.down()
@@ -111,6 +117,7 @@ def test_nothing_that_listens_is_not_found_and_it_is_tried_again():
             assert source.live.condition.error == ""
 
 
+@contract("rtsp_server", "c")
 def test_a_server_that_dies_and_returns_is_found_again_and_numbers_and_time_go_on():
     with RtspCamera(fps=30) as camera, live_source(camera.url) as source, reader(source) as frames:
         wait_for(lambda: len(frames) >= 20)
@@ -131,6 +138,7 @@ def test_a_server_that_dies_and_returns_is_found_again_and_numbers_and_time_go_o
     assert gap == pytest.approx(missed, abs=20), "media time went on while nobody was connected"
 
 
+@contract("rtsp_server")
 def test_a_silent_camera_is_stale_then_gone_then_live_again():
     with RtspCamera() as camera, live_source(camera.url) as source, reader(source) as frames:
         wait_for(lambda: len(frames) >= 10)
@@ -142,6 +150,7 @@ def test_a_silent_camera_is_stale_then_gone_then_live_again():
         assert source.live.condition.state == "live"
 
 
+@contract("timestamps")
 def test_a_jump_of_the_cameras_clock_is_taken_out_and_flagged():
     with RtspCamera(fps=30) as camera, live_source(camera.url) as source, reader(source) as frames:
         wait_for(lambda: len(frames) >= 10)
@@ -155,6 +164,7 @@ def test_a_jump_of_the_cameras_clock_is_taken_out_and_flagged():
     assert (frames[jump].pts - frames[jump - 1].pts) / 90_000 < 1
 
 
+@contract("new_stream")
 def test_a_change_of_the_pictures_size_is_a_discontinuity():
     with RtspCamera() as camera, live_source(camera.url) as source, reader(source) as frames:
         wait_for(lambda: len(frames) >= 10)
@@ -167,6 +177,7 @@ def test_a_change_of_the_pictures_size_is_a_discontinuity():
     assert frames[change - 1].letterbox.source_width == 320
 
 
+@contract("bitstream", "cg")
 def test_a_damaged_stream_recovers_and_the_books_stay_exact():
     rng = np.random.default_rng(3)
 
@@ -192,6 +203,7 @@ def test_a_damaged_stream_recovers_and_the_books_stay_exact():
     assert any(frame.is_corrupt for frame in frames)
 
 
+@contract("decode_process", "c")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 def test_a_decode_process_that_dies_or_hangs_is_replaced(number):
     with RtspCamera(fps=30) as camera, live_source(camera.url) as source, reader(source) as frames:
@@ -209,6 +221,7 @@ def test_a_decode_process_that_dies_or_hangs_is_replaced(number):
     assert sum(frame.is_discont for frame in frames) == 1
 
 
+@contract("none_at_start")
 def test_every_state_can_be_stopped_soon():
     with RtspCamera(mode="mute") as camera, live_source(camera.url, {"timeout": "60s"}) as source:
         with reader(source):
@@ -225,20 +238,35 @@ def test_a_camera_is_told_that_we_leave():
         wait_for(lambda: camera.num_teardowns == 1)
 
 
-@contract("rtsp_server", "bf")
-def test_many_reconnections_leave_nothing_behind():
+@contract("rtsp_server", "cf")
+def test_many_reconnections_leave_nothing_behind(times, note):
+    """Within the life of one decode process: after 100 connections it is replaced."""
+    warm_up, count = 5, times(10, 90)
     with RtspCamera(fps=200) as camera, live_source(camera.url) as source, reader(source) as frames:
         wait_for(lambda: source.live.num_connections == 1)
-        files = len(os.listdir("/proc/self/fd"))
-        pid = source.decoder_pid
-        for cycle in range(2, 12):
+        num_forgotten = 0
+        processes = psutil.Process(), psutil.Process(source.decoder_pid)
+        for cycle in range(2, 2 + warm_up + count):
             camera.hang_up()
             wait_for(lambda cycle=cycle: source.live.num_connections == cycle)
-            if cycle == 2:
-                decoders_files = len(os.listdir(f"/proc/{pid}/fd"))
-        assert len(os.listdir(f"/proc/{pid}/fd")) <= decoders_files + 1
-        wait_for(lambda: len(os.listdir("/proc/self/fd")) <= files + 1)
-    assert frames[-1].index + 1 == len(frames) + source.lost_decode + source.live.num_dropped
+            num_old = len(frames) - 1
+            del frames[:num_old]  # their pictures are what takes memory here
+            num_forgotten += num_old
+            if cycle == warm_up:
+                before = [footprint(one) for one in processes]
+        wait_for(lambda: footprint(processes[0])[0] <= before[0][0] + 1)
+        after = [footprint(one) for one in processes]
+    num_frames = num_forgotten + len(frames)
+    assert frames[-1].index + 1 == num_frames + source.lost_decode + source.live.num_dropped
+    assert after[1][0] <= before[1][0] + 1
+    for name, (_, old), (_, new) in zip(("source", "decoder"), before, after, strict=True):
+        assert new - old < MAX_GROWTH_BYTES
+        note(f"{name}: RSS after {count} reconnections", (new - old) / 1e6, "MB more")
+
+
+def footprint(process: psutil.Process) -> tuple[int, int]:
+    """(open files, bytes of memory)"""
+    return process.num_fds(), process.memory_info().rss
 
 
 def test_the_bitstream_is_handed_out_with_the_frames_numbers():

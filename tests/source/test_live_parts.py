@@ -15,6 +15,7 @@ import pytest
 from conftest import make_frame
 from hypothesis import given
 from hypothesis import strategies as st
+from matrix import contract
 from pydantic import ValidationError
 
 from streamvis.errors import ConfigError, SourceError
@@ -42,6 +43,7 @@ S = 1_000_000_000
 SIZE = (640, 384)
 
 
+@contract("rtsp_server")
 def test_waits_double_to_their_limit_and_differ_from_camera_to_camera():
     config = LiveConfig(retry_after="100ms", retry_at_most="1s")
     waits = [
@@ -184,6 +186,7 @@ NONSENSE = st.one_of(
 )
 
 
+@contract("hostile_bytes", "g")
 @given(data=NONSENSE)
 def test_whatever_a_decode_process_sends_is_refused_or_harmless(data):
     own, others = make_pair()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from conftest import REPO, write_clip
 from live_samples import live_source, reader, take, wait_for
+from matrix import contract
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 _CHECK = "import gi; gi.require_version('GstRtspServer', '1.0'); gi.require_version('Gst', '1.0')"
@@ -83,6 +84,25 @@ def test_gstreamers_server_with_b_frames():
     assert not any(frame.is_discont for frame in frames)
 
 
+@needs_gstreamer
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_motion_jpeg_over_rtsp(transport):
+    """Every picture is a key frame, and what is lost harms no other."""
+    slow = {"timeout": "8s", "transport": transport}
+    with (
+        gstreamer_camera("MJPEG") as port,
+        live_source(f"rtsp://127.0.0.1:{port}/cam", slow) as source,
+    ):
+        frames = take(source, 20)
+        assert source.info is not None
+        assert source.info.codec == "mjpeg"
+        assert source.live.rate_hz == pytest.approx(15, rel=0.1)
+    assert np.all(np.diff([frame.pts for frame in frames]) > 0)
+    assert not any(frame.is_discont or frame.is_corrupt for frame in frames)
+    assert frames[-1].index + 1 == len(frames) + source.lost_decode + source.live.num_dropped
+
+
+@contract("timestamps")
 def test_mpeg_ts_over_udp(tmp_path):
     clip = write_clip(tmp_path / "a.mp4", num_frames=60, size=(320, 180))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import zmq
 from live_samples import QUICK
+from matrix import contract
 from rtsp_server import RtspCamera
 from running import check_books, running
 
@@ -42,6 +43,7 @@ class Eavesdropper:
                 self.heard += b"".join(self._socket.recv_multipart())
 
 
+@contract("rtsp_server", "c")
 def test_a_live_run_from_loss_to_return(tmp_path, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     with RtspCamera(fps=20, credentials=f"root:{SECRET}") as camera, ExitStack() as stack:
