@@ -1,0 +1,98 @@
+"""Cameras come and go all the time: nothing is left behind, and the others miss nothing."""
+
+from __future__ import annotations
+
+import gc
+import os
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import psutil
+from live_samples import QUICK, wait_for
+from matrix import contract
+from rtsp_server import RtspCamera
+from running import check_books, running
+
+from streamvis.topology import PipelineConfig
+
+Footprint = dict[str, int]
+
+
+def footprint() -> Footprint:
+    """What a camera that is gone must not leave. Of the threads those of the RTSP server, which
+    the test needs for each of its clients, do not count."""
+    own = psutil.Process()
+    gc.collect()
+    threads = [t for t in threading.enumerate() if not t.name.endswith(("(_accept)", "(_serve)"))]
+    return {
+        "files": own.num_fds(),
+        "threads": len(threads),
+        "processes": len(own.children(recursive=True)),
+        "shared memory": len(os.listdir("/dev/shm")),
+        "folders": sum(
+            f.name.startswith(f"sv-{own.pid}-") for f in Path(tempfile.gettempdir()).iterdir()
+        ),
+    }
+
+
+def settled(wanted: Footprint) -> Footprint:
+    """What is left, once it is what is wanted, or after a patience: sockets close on a thread."""
+    with suppress(AssertionError):
+        wait_for(lambda: footprint() == wanted)
+    return footprint()
+
+
+def slope_mb(rss: list[int]) -> float:
+    """Of a line through these, per step."""
+    return float(np.polyfit(np.arange(len(rss)), np.array(rss) / 1e6, 1)[0])
+
+
+@contract("add_remove", "acf")
+def test_a_live_camera_that_comes_and_goes_leaves_nothing_and_the_others_miss_nothing(
+    tmp_path, note, times
+):
+    """The first time may: libraries load then."""
+    with RtspCamera(fps=5) as steady, RtspCamera(fps=10) as guest:
+        config = PipelineConfig.model_validate(
+            {
+                "version": 1,
+                "name": "guests",
+                "runtime": {"kind": "local"},
+                "sources": {"steady": {"uri": steady.url}},
+                "encoder": {"input_size": (128, 64), "threads": 1},
+                "outputs": [{"publish": f"pub+bind:ipc://{tmp_path}/out"}],
+            }
+        )
+        with running(config) as run:
+            run.more_results("steady", 5)
+            first = run.results("steady")[-1]
+            before: Footprint = {}
+            rss: list[int] = []
+            for _ in range(1 + times(5, 50)):
+                begin_s = monotonic()
+                run.session.control.add("guest", {"uri": guest.url, "live": QUICK})
+                run.more_results("guest", 3)
+                run.session.control.remove("guest")
+                run.until(lambda: "guest" not in run.states(), "a heartbeat without it")
+                before = before or footprint()
+                rss.append(psutil.Process().memory_info().rss)
+            took_s = monotonic() - begin_s
+            after = settled(before)
+            run.more_results("steady", 3)
+            summary = run.stop()
+    note("added and removed", len(rss), "times")
+    note("the last one took", took_s, "s")
+    note("RSS", slope_mb(rss[1:]), "MB a time")
+    assert after == before
+    if len(rss) > 20:
+        assert slope_mb(rss[len(rss) // 2 :]) < 0.2
+    for camera in ("steady", "guest"):
+        check_books(run, summary, camera)
+    results = [m for m in run.results("steady") if m.seq >= first.seq]
+    assert np.all(np.diff([m.seq for m in results]) == 1)
+    assert np.all(np.diff([m.frame_index for m in results]) == 1), "none was lost"
+    assert results[-1].ledger.lost == first.ledger.lost
