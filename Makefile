@@ -1,4 +1,4 @@
-# make demo | drama | test | check | regress | figures.  Everything lands in .venv and out/; `make clean` removes both.
+# make demo | drama | test | check | chaos | soak | regress | figures.  Everything lands in .venv and out/; `make clean` removes both.
 # TORCH=cpu takes PyTorch's own CPU-only builds (much smaller, needs access to PyTorch's server).
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ ifeq ($(TORCH),cpu)
 TORCH_INDEX := --index-url https://download.pytorch.org/whl/cpu
 endif
 
-.PHONY: help venv venv-dev demo drama test format lint types layers regress check chaos figures clean
+.PHONY: help venv venv-dev demo drama test format lint types layers regress check chaos soak figures clean
 
 help:
 	@sed -n '1,2s/^# //p' Makefile
@@ -66,6 +66,9 @@ check: format lint types layers regress test
 
 chaos: venv-dev
 	$(BIN)/python -m pytest -m matrix --long --matrix
+
+soak: venv-dev
+	$(BIN)/python benchmarks/soak.py --minutes 60 --out out/soak
 
 figures: venv-dev
 	$(BIN)/python benchmarks/figures.py --write README.md

@@ -16,6 +16,7 @@ LIFE_WARM_UP_MIN = 3  # of each process
 MIN_LIFE_MIN = 4  # after that
 MIN_SOAK_MIN = 30.0  # a shorter one cannot tell slopes from noise
 NOT_JUDGED = {("ray", "fds")}  # its log monitor holds up to 200 logs of dead processes open
+_Z = 2.58
 _LAGS = 5  # minutes over which what disturbs a process may last
 
 Row = Mapping[str, Any]
@@ -26,7 +27,7 @@ class Trend:
     """Of one measure of the processes with one role, an hour."""
 
     slope: float
-    half_width: float  # of the 95 % interval
+    half_width: float  # of the 99 % interval: many are judged at once
     num_lives: int
     num_minutes: int  # that it rests on
 
@@ -51,7 +52,7 @@ def trends(log: Sequence[Row]) -> dict[str, dict[str, Trend]]:
 
 def trend(lives: Iterable[Mapping[int, float]]) -> Trend:
     """One slope for all lives, each with a level of its own (fixed effects). The interval is
-    Newey and West's: a disturbance that lasts for minutes counts once."""
+    Newey and West's, if that is wider: a disturbance that lasts for minutes counts once."""
     sums_xx, sums_xy, minutes = 0.0, 0.0, 0
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for life in lives:
@@ -63,8 +64,10 @@ def trend(lives: Iterable[Mapping[int, float]]) -> Trend:
     if not parts:
         return Trend(0.0, float("inf"), 0, 0)
     slope = sums_xy / sums_xx
-    variance = sum(_newey_west(x * (y - slope * x)) for x, y in parts) / sums_xx**2
-    return Trend(float(slope), float(1.96 * variance**0.5), len(parts), minutes)
+    residuals = [(x, y - slope * x) for x, y in parts]
+    plain = sums_xx * sum(float(r @ r) for _, r in residuals) / max(1, minutes - len(parts) - 1)
+    variance = max(plain, sum(_newey_west(x * r) for x, r in residuals)) / sums_xx**2
+    return Trend(float(slope), float(_Z * variance**0.5), len(parts), minutes)
 
 
 def _newey_west(scores: np.ndarray) -> float:

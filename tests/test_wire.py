@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matrix import contract
 from wire_samples import (
     GOLDEN,
     ORIGIN,
@@ -131,12 +132,14 @@ def golden_message(kind: str) -> Path:
     return path
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize("kind", KINDS)
 def test_golden_messages_are_read_for_ever(kind: str) -> None:
     parts = wire.split(golden_message(kind).read_bytes())
     assert_same(wire.decode(parts), make_messages()[kind])
 
 
+@contract("hostile_bytes", "g")
 def test_golden_embeddings_of_all_scopes_are_read_for_ever() -> None:
     parts = wire.split((GOLDEN / "v1.2-emb-scopes.msgpack").read_bytes())
     assert_same(wire.decode(parts), make_emb_of_all_scopes())
@@ -186,6 +189,7 @@ def test_what_is_wrong_with_a_camera_travels_since_1_3(kind: str) -> None:
     assert_same(wire.decode(golden), message)
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize("kind", sorted(make_tile_stream()))
 def test_golden_tile_stream_is_read_for_ever(kind: str) -> None:
     parts = wire.split((GOLDEN / f"v1.0-tile-{kind}.msgpack").read_bytes())
@@ -204,6 +208,7 @@ def test_headers_fit_their_json_schema(kind: str) -> None:
         jsonschema.validate({**header, "seq": "1"}, schema)
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize("kind", KINDS)
 def test_unknown_keys_and_later_minor_versions_are_read(kind: str) -> None:
     parts = wire.encode(make_messages()[kind])
@@ -211,6 +216,7 @@ def test_unknown_keys_and_later_minor_versions_are_read(kind: str) -> None:
     assert_same(wire.decode(newer), make_messages()[kind])
 
 
+@contract("hostile_bytes", "g")
 def test_another_major_version_is_an_error_of_its_own() -> None:
     parts = wire.encode(make_messages()["det"])
     with pytest.raises(VersionError, match="version 2, this is version 1"):
@@ -332,12 +338,14 @@ BAD = {
 }
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize("make_parts", BAD.values(), ids=BAD.keys())
 def test_bad_messages_are_wire_errors(make_parts: Callable[[], list[wire.Part]]) -> None:
     with pytest.raises(WireError):
         wire.decode(make_parts())
 
 
+@contract("hostile_bytes", "g")
 def test_a_pickle_is_never_read() -> None:
     for data in (b"\x80\x04\x95", b"cos\nsystem\n"):
         with pytest.raises(WireError):
@@ -365,12 +373,14 @@ def read_anyhow(parts: list[wire.Part]) -> None:
             continue
 
 
+@contract("hostile_bytes", "g")
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.binary(max_size=64), max_size=6))
 def test_random_parts_are_refused_cleanly(parts: list[bytes]) -> None:
     read_anyhow(list(parts))
 
 
+@contract("hostile_bytes", "g")
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.sampled_from(KINDS), st.data())
 def test_messages_with_a_wrong_value_are_refused_cleanly(kind: str, data: st.DataObject) -> None:
@@ -385,6 +395,7 @@ def test_messages_with_a_wrong_value_are_refused_cleanly(kind: str, data: st.Dat
     read_anyhow([parts[0], msgpack.packb(header), *parts[2:]])
 
 
+@contract("hostile_bytes", "g")
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.sampled_from(sorted(make_tile_stream())), st.integers(0, 10_000), st.integers(0, 255))
 def test_a_flipped_byte_is_refused_cleanly(kind: str, at: int, value: int) -> None:

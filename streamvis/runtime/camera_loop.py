@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from dataclasses import replace
 
 from streamvis.front import build_front
@@ -15,6 +17,8 @@ from streamvis.runtime.rounds import Inbox
 from streamvis.runtime.tile_link import FrontLink
 from streamvis.topology import PipelineConfig
 from streamvis.types import NO_FRAMES, Feedback, Frame, Ledger
+
+log = logging.getLogger(__name__)
 
 _POLL_MS = 100
 
@@ -104,18 +108,37 @@ class CameraLoop:
                 self._move()
                 feedback = replace(feedback, need_i=True)
             assert self._link is not None, "it is made before the first frame"
-            self._link.send(self._front.step(frames[0], feedback))
-            feedback = self._wait_for_feedback()
+            packet = self._front.step(frames[0], feedback)
+            self._link.send(packet)
+            feedback = self._wait_for_feedback(packet.seq)
 
-    def _wait_for_feedback(self) -> Feedback | None:
+    def _wait_for_feedback(self, seq: int) -> Feedback | None:
+        """To the packet with this number; an empty one if none will come."""
+        began_ns = time.monotonic_ns()
         while not self._aborting.is_set():
             assert self._link is not None, "a packet was sent"
             feedback = self._link.receive(_POLL_MS)
-            if feedback is not None:
+            if feedback is not None and not 0 <= feedback.acked_seq < seq:
                 return feedback
             if self._is_moved:
                 return Feedback()
+            if (
+                self._is_live
+                and time.monotonic_ns() - began_ns > self._config.runtime.worker_timeout
+            ):
+                self._connect_again()
+                return Feedback()
         return None
+
+    def _connect_again(self) -> None:
+        """A worker that lives answers sooner: a connection broke, and took the packet or its
+        answer with it."""
+        log.warning("camera %s: its worker did not answer; it is connected anew", self._camera)
+        self._move()
+
+    @property
+    def _is_live(self) -> bool:
+        return self._config.clock == "live"
 
     @property
     def _is_moved(self) -> bool:
@@ -123,6 +146,6 @@ class CameraLoop:
 
     def _move(self) -> None:
         if self._link:
-            self._link.close()
+            self._link.drop()
         self._linked_to = self._tiles_at
         self._link = FrontLink(self._linked_to.endpoint, self._camera, self._hops.keys)

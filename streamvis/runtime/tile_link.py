@@ -69,6 +69,10 @@ class FrontLink:
     def close(self) -> None:
         self._socket.close()
 
+    def drop(self) -> None:
+        """Close it, and forget what has not gone out: another link takes its name over."""
+        self._socket.close(linger=0)
+
 
 class BackLink:
     """A worker's end, for all the cameras pinned to it. One thread only."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from matrix import contract
 from wire_samples import ORIGIN, make_messages, make_result
 
 from streamvis import wire
@@ -35,6 +36,7 @@ def test_clocks_may_drift_apart_and_are_followed() -> None:
     assert age_ms == pytest.approx(0, abs=0.1)
 
 
+@contract("network", "d")
 def test_an_age_is_never_too_large() -> None:
     clocks = Clocks()
     clocks.see("there", sent_ns=0, now_ns=AHEAD_NS)
@@ -51,6 +53,7 @@ def test_this_hosts_own_clock_needs_no_heartbeat_and_another_does() -> None:
     assert Clocks().age_ms("there", 0, 5 * MS) is None
 
 
+@contract("network", "d")
 def test_a_result_of_another_host_lags_too() -> None:
     there = replace(ORIGIN, clock_id="there")
     beat = replace(make_messages()["hb"], origin=there, sent_ns=0)

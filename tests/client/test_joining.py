@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matrix import contract
 from wire_samples import ORIGIN, make_result
 
 from streamvis import wire
@@ -92,6 +93,7 @@ def play(pipeline: Pipeline, wanted: list[str]) -> None:
         pipeline.beat() if step == "beat" else pipeline.det(step)
 
 
+@contract("subscribers")
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(steps, steps, steps, steps, st.integers(0, 40), st.integers(0, 40))
 def test_a_late_joiner_has_the_state_and_then_everything_once(
@@ -135,6 +137,7 @@ def test_a_late_joiner_has_the_state_and_then_everything_once(
     assert not client.inbox.gaps
 
 
+@contract("subscribers")
 def test_a_lost_barrier_means_another_question() -> None:
     pipeline, client = Pipeline(), Client()
     pipeline.beat()
@@ -155,6 +158,7 @@ def test_a_lost_barrier_means_another_question() -> None:
     assert client.got == [(ORIGIN.epoch, "a", 0)]
 
 
+@contract("subscribers")
 def test_a_restarted_pipeline_is_asked_again_and_its_gap_is_counted() -> None:
     first, client = Pipeline(), Client()
     first.det("a")
@@ -187,6 +191,7 @@ def test_a_pipeline_that_stops_meanwhile_still_gives_what_came() -> None:
     assert client.inbox.is_stopped
 
 
+@contract("subscribers")
 def test_what_is_held_back_is_bounded() -> None:
     pipeline, client = Pipeline(), Client()
     pipeline.beat()

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 from endpoint import WAIT_S
+from matrix import contract
 
 from streamvis.client import Lagging, Subscriber
 
@@ -60,6 +61,7 @@ def pipeline(folder: Path) -> Iterator[Pipeline]:
         running.kill()
 
 
+@contract("subscribers")
 def test_a_late_joiner_is_given_the_new_pipelines_state(tmp_path: Path) -> None:
     address = f"ipc://{tmp_path}/public"
     with Subscriber(address, snapshot=True, timeout_ms=WAIT_S * 1000) as sub:
@@ -78,6 +80,7 @@ def test_a_late_joiner_is_given_the_new_pipelines_state(tmp_path: Path) -> None:
         assert seen + missed == 3
 
 
+@contract("subscribers")
 def test_a_lossless_reader_is_told_and_loses_nothing_of_the_new_one(tmp_path: Path) -> None:
     address = f"ipc://{tmp_path}/public"
     with Subscriber(address, lossless=True, timeout_ms=WAIT_S * 1000) as sub:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import zmq
 from endpoint import WAIT_S, Endpoint, endpoint
+from matrix import contract
 from wire_samples import make_result
 
 from streamvis import wire
@@ -75,6 +76,7 @@ def test_a_late_joiner_gets_the_newest_of_each_topic_and_what_follows(tmp_path: 
             assert not late.gaps
 
 
+@contract("subscribers", "d")
 def test_a_snapshot_holds_no_result_that_is_too_old(tmp_path: Path) -> None:
     with endpoint(tmp_path) as e, e.publisher() as publisher, e.subscriber() as early:
         publisher.send(make_result(0, "front", t_ingest_ns=0))
@@ -112,6 +114,7 @@ def test_an_older_pipeline_is_told_apart(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- lossless
 
 
+@contract("subscribers")
 def test_a_reader_that_sleeps_gets_everything_later(tmp_path: Path) -> None:
     with endpoint(tmp_path, hwm=4) as e, reader(e, "det", "emb") as sub:
         with e.publisher() as publisher:
@@ -154,6 +157,7 @@ def test_a_reader_resumes_where_another_one_ended(tmp_path: Path) -> None:
             assert [next(second).seq for _ in range(6)] == [4, 5, 6, 7, 8, 9]
 
 
+@contract("subscribers")
 def test_what_the_store_forgot_is_told_and_reading_goes_on(tmp_path: Path) -> None:
     with endpoint(tmp_path, store="50kB") as e, e.publisher() as publisher:
         with reader(e) as first:
@@ -172,6 +176,7 @@ def test_what_the_store_forgot_is_told_and_reading_goes_on(tmp_path: Path) -> No
             assert [m.seq for m in take_all(late)] == list(range(first_seq + 1, 300))
 
 
+@contract("subscribers")
 def test_a_pipeline_that_was_started_again_is_told(tmp_path: Path) -> None:
     address = f"ipc://{tmp_path}/public"
     with endpoint(tmp_path, address=address) as e, e.publisher() as publisher, reader(e) as sub:
@@ -269,6 +274,7 @@ def test_the_schemas_are_served(opened: Endpoint) -> None:
     assert '"streamvis/v1/det.json"' in answer.by_kind["det"]
 
 
+@contract("hostile_bytes", "g")
 def test_bad_requests_are_counted_and_told_once(
     opened: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -282,6 +288,7 @@ def test_bad_requests_are_counted_and_told_once(
     }
 
 
+@contract("hostile_bytes", "g")
 def test_a_huge_request_is_cut_off_and_others_are_served(opened: Endpoint) -> None:
     with opened.context.socket(zmq.DEALER) as hostile:
         hostile.setsockopt(zmq.LINGER, 0)
@@ -291,6 +298,7 @@ def test_a_huge_request_is_cut_off_and_others_are_served(opened: Endpoint) -> No
         assert opened.proxy.is_running
 
 
+@contract("hostile_bytes", "g")
 def test_there_are_only_so_many_readers(opened: Endpoint) -> None:
     with ExitStack() as stack:
         for i in range(65):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from endpoint import WAIT_S, endpoint
+from matrix import contract
 from wire_samples import make_result
 
 from streamvis import wire
@@ -34,6 +35,7 @@ def test_latest_skips_what_is_superseded_and_counts_no_gap(tmp_path: Path) -> No
         assert not sub.gaps
 
 
+@contract("subscribers", "d")
 def test_a_result_that_is_too_old_raises_and_reading_goes_on(tmp_path: Path) -> None:
     with endpoint(tmp_path) as e, e.subscriber(max_age_ms=1) as sub, e.publisher() as publisher:
         publisher.send(make_result(0, t_ingest_ns=0))

@@ -8,6 +8,7 @@ import pytest
 from conftest import REPO
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from matrix import contract
 from mutations import mutate, mutations
 
 from streamvis.config.load import load_config
@@ -58,6 +59,7 @@ def load_anyhow(path: Path, overrides: tuple[str, ...] = ()) -> None:
     assert refusal.strip()
 
 
+@contract("hostile_bytes", "g")
 @FUZZ
 @given(st.sampled_from(FILES), st.lists(mutations, min_size=1, max_size=3))
 def test_mutated_pipeline_files(tmp_path: Path, file: Path, changes: list[object]) -> None:
@@ -69,6 +71,7 @@ def test_mutated_pipeline_files(tmp_path: Path, file: Path, changes: list[object
     load_anyhow(path)
 
 
+@contract("hostile_bytes", "g")
 @FUZZ
 @given(st.lists(INK, max_size=30))
 def test_any_text(tmp_path: Path, ink: list[str]) -> None:
@@ -77,6 +80,7 @@ def test_any_text(tmp_path: Path, ink: list[str]) -> None:
     load_anyhow(path)
 
 
+@contract("hostile_bytes", "g")
 @FUZZ
 @given(
     st.lists(INK, max_size=12), st.sampled_from(["", "name=", "sources.front.uri=", "outputs.0="])
@@ -87,6 +91,7 @@ def test_any_override(tmp_path: Path, ink: list[str], key: str) -> None:
     load_anyhow(path, (key + "".join(ink),))
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize(
     "text",
     [
@@ -109,6 +114,7 @@ def test_bombs_are_refused(tmp_path: Path, text: str) -> None:
     assert not (Path.cwd() / "pwned").exists()
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize("value", ["[" * 5000, "&a [*a]", "!!python/name:os.system x"])
 def test_bombs_on_the_command_line_are_refused(tmp_path: Path, value: str) -> None:
     path = tmp_path / "pipeline.yaml"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from matrix import contract
 from mcap.writer import CompressionType, Writer
 from mutations import mutate, mutations
 from recording_samples import make_stream, record
@@ -47,6 +48,7 @@ def read_anyhow(path: Path) -> int:
     return count
 
 
+@contract("hostile_bytes", "g")
 @FUZZ
 @given(st.lists(mutations, min_size=1, max_size=3))
 def test_mutated_recordings(tmp_path: Path, data: bytes, changes: list[object]) -> None:
@@ -64,6 +66,7 @@ ENCODINGS = st.sampled_from(["msgpack", "json", ""])
 BODIES = st.binary(max_size=40) | st.lists(st.binary(max_size=10), max_size=4).map(wire.join)
 
 
+@contract("hostile_bytes", "g")
 @FUZZ
 @given(
     st.lists(st.tuples(TOPICS, ENCODINGS, st.sampled_from(["jsonschema", "protobuf"]), BODIES)),

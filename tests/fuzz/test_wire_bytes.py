@@ -8,6 +8,7 @@ import msgpack
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matrix import contract
 from mutations import mutate, mutations
 from wire_samples import make_answers, make_messages, make_requests, make_tile_stream
 
@@ -52,6 +53,7 @@ def read_anyhow(parts: Parts) -> None:
             continue
 
 
+@contract("hostile_bytes", "g")
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.sampled_from(sorted(SAMPLES)), st.data())
 def test_mutated_messages(name: str, data: st.DataObject) -> None:
@@ -61,6 +63,7 @@ def test_mutated_messages(name: str, data: st.DataObject) -> None:
     read_anyhow(parts)
 
 
+@contract("hostile_bytes", "g")
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(st.sampled_from(sorted(SAMPLES)), st.data())
 def test_headers_with_another_value_somewhere(name: str, data: st.DataObject) -> None:
@@ -80,12 +83,14 @@ def test_headers_with_another_value_somewhere(name: str, data: st.DataObject) ->
     read_anyhow(parts)
 
 
+@contract("hostile_bytes", "g")
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.binary(max_size=80), max_size=5))
 def test_any_parts(parts: list[bytes]) -> None:
     read_anyhow(list(parts))
 
 
+@contract("hostile_bytes", "g")
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from(sorted(make_messages())), mutations), max_size=8))
 def test_a_subscription_survives_a_hostile_stream(stream: list[tuple[str, object]]) -> None:
@@ -118,6 +123,7 @@ BOMBS = {
 }
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize("bomb", BOMBS.values(), ids=BOMBS.keys())
 def test_bombs_cost_no_memory(bomb: bytes) -> None:
     headers = [bomb, b"\x82\xa1v\x92\x01\x03\xa1x" + bomb]

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import zmq
 from endpoint import WAIT_S, Endpoint, endpoint
+from matrix import contract
 from wire_samples import ORIGIN, make_result
 
 from streamvis import wire
@@ -87,6 +88,7 @@ def test_observers_publish_beside_the_results(tmp_path: Path) -> None:
         assert messages[-1].last_seq["sv1/sync/av_4cam/*/"].seq == 0
 
 
+@contract("hostile_bytes", "g")
 def test_a_message_that_cannot_be_read_is_counted_not_forwarded(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -100,6 +102,7 @@ def test_a_message_that_cannot_be_read_is_counted_not_forwarded(
         assert "bad message" in caplog.text
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize(
     "change",
     [
@@ -145,6 +148,7 @@ def read_what_can_be(sub: Subscriber, e: Endpoint) -> list[AnyMessage]:
             return found
 
 
+@contract("subscribers")
 def test_fifty_that_join_and_leave_disturb_nobody(tmp_path: Path) -> None:
     process, num_files = psutil.Process(), []
     with endpoint(tmp_path) as e, e.subscriber("det") as steady, e.publisher() as publisher:
@@ -163,6 +167,7 @@ def test_fifty_that_join_and_leave_disturb_nobody(tmp_path: Path) -> None:
         assert num_files[-1] <= num_files[2] + 4
 
 
+@contract("subscribers")
 def test_a_slow_subscriber_loses_and_is_counted_others_do_not(tmp_path: Path) -> None:
     address = f"pub+bind:ipc://{tmp_path}/public"
     with (

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from conftest import REPO
 from endpoint import PIPELINE, WAIT_S, endpoint
+from matrix import contract
 from recording_samples import NOW_NS, make_stream, small_disk, write_archive
 from wire_samples import make_result
 
@@ -73,6 +74,7 @@ def write_until_it_fails(folder: Path, error: int, after: int) -> tuple[Archive,
     return archive, failure.value
 
 
+@contract("disk")
 def test_a_full_disk_ends_the_recording_with_a_finished_file(tmp_path: Path) -> None:
     archive, error = write_until_it_fails(tmp_path, errno.ENOSPC, 100_000)
     assert "the disk is full" in str(error)
@@ -82,6 +84,7 @@ def test_a_full_disk_ends_the_recording_with_a_finished_file(tmp_path: Path) -> 
     assert len(list(recording.messages())) == archive.num_messages > 10
 
 
+@contract("disk")
 def test_a_really_full_disk_ends_the_recording_with_a_finished_file(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 5_000_000) as folder:
         archive = archive_on(folder, open_unbuffered)
@@ -93,6 +96,7 @@ def test_a_really_full_disk_ends_the_recording_with_a_finished_file(tmp_path: Pa
         assert len(list(Recording.open(path).messages())) == archive.num_messages
 
 
+@contract("disk")
 def test_a_disk_that_was_full_at_the_very_end_lost_nothing(tmp_path: Path) -> None:
     archive = archive_on(tmp_path, lambda path: BadFile(path, errno.ENOSPC, 5000))
     messages = [[bytes(p) for p in wire.encode(m)] for m in make_stream(count=3)]
@@ -102,6 +106,7 @@ def test_a_disk_that_was_full_at_the_very_end_lost_nothing(tmp_path: Path) -> No
     assert len(list(Recording.open(archive.path).messages())) == len(messages)
 
 
+@contract("disk")
 @pytest.mark.parametrize("after", [80_000, 90_000, 100_000, 110_000, 120_000])
 def test_a_broken_disk_leaves_whole_chunks(tmp_path: Path, after: int) -> None:
     """One that breaks between a chunk and its index leaves a chunk more than is counted."""
@@ -117,12 +122,14 @@ def test_a_broken_disk_leaves_whole_chunks(tmp_path: Path, after: int) -> None:
     assert recover(part).num_messages > archive.num_messages  # viewers' messages, too
 
 
+@contract("disk")
 def test_a_disk_that_takes_nothing_is_an_error_at_once(tmp_path: Path) -> None:
     archive = archive_on(tmp_path, lambda _: open_unbuffered(Path("/dev/full")))
     with pytest.raises(OutputError, match="the disk is full"):  # the kernel's own ENOSPC
         feed(archive)
 
 
+@contract("disk")
 def test_a_folder_that_is_deleted_meanwhile_is_an_error(tmp_path: Path) -> None:
     archive = write_archive(tmp_path, make_stream(count=3))
     shutil.rmtree(archive.path)
@@ -130,6 +137,7 @@ def test_a_folder_that_is_deleted_meanwhile_is_an_error(tmp_path: Path) -> None:
         archive.close()
 
 
+@contract("disk")
 def test_a_place_that_cannot_be_written_to_is_found_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="not a folder"):
@@ -154,6 +162,7 @@ class BlockedFile:
         self._file.close()
 
 
+@contract("disk")
 def test_a_hanging_disk_slows_nobody_and_what_it_cost_is_counted(tmp_path: Path) -> None:
     may_write = threading.Event()
     config = RecordConfig.model_validate({"dir": tmp_path, "min_free": 0, "queue": "20kB"})
@@ -201,6 +210,7 @@ def test_a_replay_waits_for_the_disk(tmp_path: Path) -> None:
     assert [wire.peek(m.parts).frame_index for m in recorded] == list(range(200))
 
 
+@contract("disk")
 def test_after_the_disk_failed_the_rest_is_counted(tmp_path: Path) -> None:
     config = RecordConfig.model_validate({"dir": tmp_path, "min_free": 0})
     with endpoint(tmp_path, is_lossless=True) as opened:
@@ -259,6 +269,7 @@ def read_what_is_left(folder: Path) -> tuple[Recording, int]:
     return recording, len({tuple(m.parts) for m in recording.messages()})  # heads repeat the info
 
 
+@contract("kill_recorder")
 def test_kill_9_loses_the_open_chunk_only(tmp_path: Path) -> None:
     with start_writer(tmp_path) as process:
         assert process.stdout is not None
@@ -280,6 +291,7 @@ def test_kill_9_loses_the_open_chunk_only(tmp_path: Path) -> None:
     assert lost_bytes <= CHUNK_BYTES
 
 
+@contract("kill_recorder")
 def test_kill_9_in_the_middle_of_writing(tmp_path: Path) -> None:
     with start_writer(tmp_path) as process:
         assert process.stdout is not None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matrix import contract
 from mcap.writer import Writer
 from recording_samples import NOW_NS, make_info, make_stream, record, street_units, write_archive
 
@@ -79,6 +80,7 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
         Recording.open(foreign)
 
 
+@contract("hostile_bytes", "g")
 def test_unknown_encodings_and_versions_are_told(tmp_path: Path) -> None:
     path = write_mcap(tmp_path / "a.mcap", "sv1/det/p/front/", "cdr", "ros2msg")
     with pytest.raises(SourceError, match="cdr with ros2msg, not msgpack with jsonschema"):
@@ -107,6 +109,7 @@ def test_a_truncated_file_gives_what_comes_before(folder: Path, tmp_path: Path) 
     assert some == everything[: len(some)]
 
 
+@contract("hostile_bytes", "g")
 def test_a_flipped_bit_ends_the_reading_there_and_is_told(tmp_path: Path) -> None:
     archive = write_archive(tmp_path, make_stream(count=60))  # chunks of a second
     archive.close()
@@ -135,6 +138,7 @@ def test_a_flipped_bit_ends_the_reading_there_and_is_told(tmp_path: Path) -> Non
     assert bytes(data) == path.read_bytes()
 
 
+@contract("hostile_bytes", "g")
 def test_a_damaged_index_is_read_around(folder: Path, tmp_path: Path) -> None:
     data = bytearray((folder / "0000.mcap").read_bytes())
     data[-60] ^= 0xFF  # in the summary

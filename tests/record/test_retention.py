@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from matrix import contract
 from recording_samples import make_stream, record, write_archive
 
 from streamvis import wire
@@ -57,6 +58,7 @@ def left(root: Path) -> list[str]:
     return sorted(path.name for path in root.glob("*/*"))
 
 
+@contract("disk")
 def test_segments_that_ended_too_long_ago_go(root: Path) -> None:
     assert retention(root, keep="150min").tidy(T_NS)
     assert left(root) == ["0001.mcap", "0002.mcap"]
@@ -69,6 +71,7 @@ def test_nothing_goes_without_a_reason(root: Path) -> None:
     assert len(left(root)) == 3
 
 
+@contract("disk")
 def test_the_oldest_go_while_space_lacks(root: Path) -> None:
     assert retention(root, free=3_500_000_000).tidy(T_NS)
     assert left(root) == ["0002.mcap"]
@@ -79,6 +82,7 @@ def test_if_it_still_lacks_that_is_told(root: Path) -> None:
     assert left(root) == []
 
 
+@contract("disk")
 def test_only_what_we_made_is_deleted(root: Path) -> None:
     (folder,) = root.iterdir()
     segment = folder / "0000.mcap"
@@ -110,6 +114,7 @@ def test_a_pipeline_whose_name_begins_alike_is_another(root: Path) -> None:
     assert len(left(root)) == 3
 
 
+@contract("disk")
 def test_recording_stops_when_nothing_more_can_be_deleted(tmp_path: Path) -> None:
     free = [FREE]
     config = RecordConfig.model_validate({"dir": tmp_path, "min_free": "5GB"})
@@ -126,6 +131,7 @@ def test_recording_stops_when_nothing_more_can_be_deleted(tmp_path: Path) -> Non
     assert len(list(Recording.open(archive.path).messages())) == archive.num_messages == 12
 
 
+@contract("disk")
 def test_without_space_it_does_not_begin(tmp_path: Path) -> None:
     config = RecordConfig.model_validate({"dir": tmp_path, "min_free": "5GB"})
     with pytest.raises(OutputError, match="Free some space, or lower min_free"):

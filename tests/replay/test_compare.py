@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matrix import contract
 from wire_samples import ORIGIN, make_packet, make_result
 
 from streamvis.replay.compare import Log, Tolerance, as_log, differences
@@ -43,6 +44,7 @@ def test_equal_logs_do_not_differ():
     assert fields(log, log) == []
 
 
+@contract("replay")
 @pytest.mark.parametrize(
     ("row", "found"),
     [
@@ -69,6 +71,7 @@ def test_two_alike_are_paired_with_the_nearest():
     assert fields(det_log(a, b), det_log(b, a)) == []
 
 
+@contract("replay")
 @pytest.mark.parametrize(("score", "found"), [(0.31, []), (0.33, ["det.object"])])
 def test_only_an_object_at_the_threshold_may_come_and_go(score, found):
     sure, marginal = (100, 0.8, 2, 7), (300, score, 2, -1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO, STREET
+from matrix import contract
 from typer.testing import CliRunner
 
 from streamvis.cli.app import app
@@ -31,6 +32,7 @@ def make_case(folder: Path, score: float = 0.3, extra: str = "") -> Path:
     return folder
 
 
+@contract("replay")
 def test_the_committed_case_is_as_its_reference():
     result = run(CASE)
     assert result.exit_code == 0, result.exception
@@ -38,6 +40,7 @@ def test_the_committed_case_is_as_its_reference():
     assert (CASE / "reference.mcap").stat().st_size < 300_000
 
 
+@contract("replay")
 def test_a_change_is_found_named_and_accepted_only_on_demand(tmp_path):
     folder = make_case(tmp_path / "case", score=0.2)
     assert "there was none" in run(folder, "--update-refs").output

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO, STREET
+from matrix import contract
 
 from streamvis import wire
 from streamvis.config.load import load_config
@@ -46,6 +47,7 @@ def assert_adds_up(summary: RunSummary) -> None:
         assert ledger.published + sum(ledger.lost.values()) == ledger.source_frames > 0
 
 
+@contract("replay")
 def test_the_demos_recording_on_ray_replays_equal(tmp_path):
     demo = load_config(
         REPO / "pipelines/av_4cam.yaml",
@@ -81,6 +83,7 @@ def live(tmp_path_factory) -> tuple[Path, RunSummary]:
     return path, summary
 
 
+@contract("replay")
 @pytest.mark.parametrize("runtime", ["local", "ray"])
 def test_a_live_run_is_repeated_with_its_drops_and_batches(runtime, live, tmp_path):
     path, before = live
@@ -119,6 +122,7 @@ def test_the_ledger_of_a_window_knows_only_the_window(tmp_path):
     assert canonical(copy) == canonical(path)
 
 
+@contract("replay")
 def test_a_recorded_loop_replays_equal(tmp_path):
     config = small(loop=True, cameras=("left",), max_frames=96, record=tmp_path)
     path, before = record(config)

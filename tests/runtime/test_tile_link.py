@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 import zmq
+from matrix import contract
 from wire_samples import make_feedback, make_packet
 
 from streamvis.client.curve import RunKeys
@@ -49,6 +50,7 @@ def test_links_with_keys_follow_each_other_in_one_process() -> None:
         BackLink("tcp://127.0.0.1:0", keys).close()
 
 
+@contract("hostile_bytes", "g")
 def test_another_runs_camera_is_not_let_in() -> None:
     run, other = RunKeys.fresh(), RunKeys.fresh()
     back = BackLink("tcp://127.0.0.1:0", run)
@@ -72,6 +74,7 @@ def test_without_keys_it_stays_on_this_host(endpoint: str) -> None:
         FrontLink(endpoint, "front")
 
 
+@contract("hostile_bytes", "g")
 def test_nonsense_is_counted_answered_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
     back = BackLink("tcp://127.0.0.1:0")
     with (

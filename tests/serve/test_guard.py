@@ -6,12 +6,14 @@ import json
 import logging
 
 import pytest
+from matrix import contract
 
 from streamvis.errors import ControlError
 from streamvis.serve.guard import MAX_DEPTH, MAX_REQUEST_BYTES, RareLog, RateLimit, depth_of
 from streamvis.serve.socket import read_request
 
 
+@contract("hostile_bytes", "g")
 def test_one_line_a_source_and_minute_says_how_many_were_kept_back(caplog):
     rare = RareLog()
     with caplog.at_level(logging.WARNING):
@@ -27,6 +29,7 @@ def test_one_line_a_source_and_minute_says_how_many_were_kept_back(caplog):
     ]
 
 
+@contract("hostile_bytes", "g")
 def test_a_million_sources_are_not_remembered():
     rare, rate = RareLog(every_s=1e9), RateLimit()
     logging.disable(logging.WARNING)
@@ -45,6 +48,7 @@ def test_a_burst_is_let_through_and_then_the_rate():
     assert sum(rate.allows("a", now_s=1.3) for _ in range(20)) == 3
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize(
     "data",
     [

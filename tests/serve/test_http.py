@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from matrix import contract
 from session_twin import TwinSession
 
 from streamvis.errors import AddressError, ControlError
@@ -95,6 +96,7 @@ def test_sources_are_listed_added_restarted_and_removed(client):
     ]
 
 
+@contract("hostile_bytes", "g")
 @pytest.mark.parametrize("body", [b"no json", b"[1]", b'{"name": 3, "source": {}}', b"[" * 9000])
 def test_a_bad_body_is_refused_in_one_sentence(client, body):
     status, text = client.ask("POST", "/api/sources", body)
@@ -103,6 +105,7 @@ def test_a_bad_body_is_refused_in_one_sentence(client, body):
     assert client.session.orders == []
 
 
+@contract("hostile_bytes", "g")
 def test_without_the_token_only_health_is_told(guarded, caplog):
     with caplog.at_level(logging.WARNING):
         assert guarded.ask("GET", "/healthz")[0] == 200
@@ -115,6 +118,7 @@ def test_without_the_token_only_health_is_told(guarded, caplog):
     assert TOKEN not in caplog.text
 
 
+@contract("hostile_bytes", "g")
 def test_a_body_of_100_MB_is_cut_off_before_it_is_read(client, caplog):
     chunk = b"x" * (1 << 20)
     connection = http.client.HTTPConnection(client.netloc, timeout=10)
@@ -137,6 +141,7 @@ def slow() -> Iterator[Client]:
     yield from serve(ControlConfig(http="127.0.0.1:0"), RateLimit(rate_hz=0.01, burst=5))
 
 
+@contract("hostile_bytes", "g")
 def test_many_tiny_requests_are_refused_and_logged_once(slow, caplog):
     with caplog.at_level(logging.WARNING):
         statuses = [slow.ask("GET", "/healthz")[0] for _ in range(12)]
@@ -145,6 +150,7 @@ def test_many_tiny_requests_are_refused_and_logged_once(slow, caplog):
     assert len(lines) == 1
 
 
+@contract("hostile_bytes", "g")
 def test_pages_of_other_sites_in_a_browser_of_this_host_are_refused(client):
     assert client.ask("GET", "/api/sources", Host="evil.example")[0] == 403
     assert client.ask("DELETE", "/api/sources/a", Origin="http://evil.example")[0] == 403

@@ -8,6 +8,7 @@ import stat
 
 import pytest
 import zmq
+from matrix import contract
 from session_twin import TwinSession
 
 from streamvis.errors import AddressError, ControlError
@@ -55,6 +56,7 @@ def send_raw(address: str, parts: list[bytes]) -> dict[str, object] | None:
         return json.loads(socket.recv()) if socket.poll(2000) else None
 
 
+@contract("hostile_bytes", "g")
 def test_hostile_bytes_get_an_error_and_the_next_request_its_answer(control):
     for parts in ([b""], [b"\x00" * 100], [b"[" * 60_000], [b"1", b"2"], [b"null"]):
         answer = send_raw(control.address, parts)
