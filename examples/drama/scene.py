@@ -25,7 +25,7 @@ from streamvis.serve.socket import ask
 
 REPO = Path(__file__).resolve().parents[2]
 STREET = REPO / "pipelines/drives/street"
-STREET_GOP = 15  # frames
+GOP = 10  # frames
 PATIENCE_S = 60.0
 _GRACE_S = 30.0  # for a process that was asked to end
 _IDLE = 0.2  # of a core: less is at rest
@@ -163,7 +163,7 @@ class Scene:
 
     def _camera(self, stack: ExitStack, name: str, film: str = "") -> RtspCamera:
         path = STREET / f"{film or name}.mp4"
-        camera = RtspCamera(fps=self.plan.fps, gop=STREET_GOP, film=path, path=f"/{name}")
+        camera = RtspCamera(fps=self.plan.fps, gop=GOP, film=path, path=f"/{name}")
         assert camera.units, "read before anybody waits for it"
         return stack.enter_context(camera)
 
