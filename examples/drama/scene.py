@@ -130,7 +130,7 @@ class Scene:
         self.session.send_signal(signal.SIGTERM)
         self.until_ended()
         summary = json.loads((self._folder / "summary.json").read_text())
-        counted = json.loads(self.stalled.communicate(timeout=_GRACE_S)[0])
+        counted = self._what_stalled_counted()
         self.witness.close()
         record = self.record
         record.books = {
@@ -143,6 +143,13 @@ class Scene:
         record.num_worker_deaths = summary["worker_deaths"]
         record.problems += summary["problems"]
         return record
+
+    def _what_stalled_counted(self) -> dict[str, int]:
+        try:
+            counted: dict[str, int] = json.loads(self.stalled.communicate(timeout=_GRACE_S)[0])
+        except subprocess.TimeoutExpired:
+            raise BrokenOff("the stopped subscriber never saw the end") from None
+        return counted
 
     def until_ended(self) -> None:
         deadline_s = time.monotonic() + _GRACE_S
@@ -236,8 +243,10 @@ def _python(stack: ExitStack, script: Path, *words: str) -> subprocess.Popen[str
 
 
 def _environment() -> dict[str, str]:
-    paths = [str(REPO), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    """Without somebody's Ray cluster: whom to kill must be a process of this scene."""
+    own = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    paths = [str(REPO), own.get("PYTHONPATH", "")]
+    return {**own, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _end_session(session: subprocess.Popen[str]) -> None:
