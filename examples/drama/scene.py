@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -250,11 +250,12 @@ def _environment() -> dict[str, str]:
 
 
 def _end_session(session: subprocess.Popen[str]) -> None:
-    if session.poll() is not None:
-        return
-    session.send_signal(signal.SIGTERM)
-    try:
-        session.wait(_GRACE_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(session.pid, signal.SIGKILL)
-        session.wait()
+    """Ends it cleanly; where that fails, everything that it started."""
+    if session.poll() is None:
+        session.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            session.wait(_GRACE_S)
+    if session.returncode is None or session.returncode < 0:
+        with suppress(ProcessLookupError):
+            os.killpg(session.pid, signal.SIGKILL)
+    session.wait()
