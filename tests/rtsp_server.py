@@ -2,7 +2,7 @@
 
 H.264 over RTP, interleaved in the RTSP connection or over UDP, with RTCP sender reports. The
 number of each frame is in its pixels (`source/framecode.py`), modulo the clip's length. It plays
-a clip of its own making, or an H.264 file, again and again.
+a clip of its own making, or a video file, again and again.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import av
 import numpy as np
-from av.bitstream import BitStreamFilterContext
 
 from streamvis.source import framecode
 
@@ -49,44 +49,43 @@ Mode = Literal[
 def clip(size: tuple[int, int] = (320, 192), gop: int = GOP, num_frames: int = CLIP_FRAMES):
     """Access units, each a list of NAL units; key frames carry their parameter sets."""
     width, height = size
+    square = np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8)
+    square = square.repeat(8, 0).repeat(8, 1)  # [40, 40, 3]: where it moves to is plain to see
+
+    def draw(index: int) -> av.VideoFrame:
+        image = np.full((height, width, 3), 90, np.uint8)
+        image[60:100, SQUARE_STEP_PX * index % (width - 40) :][:, :40] = square
+        framecode.write(image, index, 0)
+        return av.VideoFrame.from_ndarray(image, format="rgb24")
+
+    return _encode(map(draw, range(num_frames)), size, gop)
+
+
+@cache
+def film(path: Path, gop: int):
+    """The same of a video file, forth and back: where it begins again nothing jumps."""
+    with av.open(str(path)) as container:
+        planes = [frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)]
+        stream = container.streams.video[0]
+        size = stream.width, stream.height
+    both = [*planes, *reversed(planes)]
+    if len(both) % gop:
+        raise ValueError(f"{path.name}: {len(both)} frames are no whole number of GOPs of {gop}")
+    frames = (av.VideoFrame.from_ndarray(plane, format="yuv420p") for plane in both)
+    return _encode(frames, size, gop)
+
+
+def _encode(frames: Iterable[av.VideoFrame], size: tuple[int, int], gop: int) -> list[list[bytes]]:
     encoder = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    (encoder.width, encoder.height), encoder.pix_fmt = size, "yuv420p"
     encoder.framerate, encoder.time_base = Fraction(15), Fraction(1, 15)
     encoder.options = {
         "preset": "ultrafast",
         "tune": "zerolatency",
         "x264-params": f"keyint={gop}:min-keyint={gop}:scenecut=0:repeat-headers=1",
     }
-    units = []
-    square = np.random.default_rng(0).integers(0, 256, (5, 5, 3), np.uint8)
-    square = square.repeat(8, 0).repeat(8, 1)  # [40, 40, 3]: where it moves to is plain to see
-    for index in range(num_frames):
-        image = np.full((height, width, 3), 90, np.uint8)
-        image[60:100, SQUARE_STEP_PX * index % (width - 40) :][:, :40] = square
-        framecode.write(image, index, 0)
-        units += encoder.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
-    units += encoder.encode()
-    return [_nals(bytes(unit)) for unit in units]
-
-
-@cache
-def film(path: Path, gop: int) -> list[list[bytes]]:
-    """The same of an H.264 file with a key frame every `gop` frames and no B-frames."""
-    units = []
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        to_annex_b = BitStreamFilterContext("h264_mp4toannexb", stream)
-        for packet in container.demux(stream):
-            units += [_nals(bytes(unit)) for unit in to_annex_b.filter(packet) if unit.size]
-    are_keys = [any(nal[0] & 31 == 5 for nal in unit) for unit in units]
-    wanted = [index % gop == 0 for index in range(len(units))]
-    if are_keys != wanted or len(units) % gop:
-        raise ValueError(f"{path.name} has no key frame every {gop} frames")
-    return units
-
-
-def _nals(unit: bytes) -> list[bytes]:
-    return [nal for nal in _START_CODE.split(unit) if nal]
+    units = [unit for frame in chain(frames, [None]) for unit in encoder.encode(frame)]
+    return [[nal for nal in _START_CODE.split(bytes(unit)) if nal] for unit in units]
 
 
 @dataclass
@@ -96,7 +95,7 @@ class RtspCamera:
     fps: float = 60.0
     gop: int = 5
     size: tuple[int, int] = (320, 192)
-    film: Path | None = None  # instead of a clip of this size
+    film: Path | None = None  # a video file, instead of a clip of this size
     credentials: str = ""  # "user:password"; empty lets everybody in
     path: str = "/cam"
     codec: str = "H264"  # as the SDP says

@@ -27,6 +27,8 @@ from drama.judge import Verdict, judge
 from drama.record import Record
 from drama.scene import REPO, BrokenOff, Plan, scene
 
+from streamvis.errors import StreamvisError
+
 BUSY = 0.3  # of the cores: more, and latencies speak of something else, too
 _QUIT = 130
 
@@ -44,8 +46,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped")
         return _QUIT
-    except BrokenOff as error:
-        print(f"The scene broke off: {error}. The session's log is {log}.", file=sys.stderr)
+    except (BrokenOff, StreamvisError) as error:
+        print(f"The scene broke off ({error}); the session's log is {log}.", file=sys.stderr)
         return 2
     write(options.json, record, verdicts)
     return conclude(verdicts)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from streamvis.serve.socket import ask
 
 REPO = Path(__file__).resolve().parents[2]
 STREET = REPO / "pipelines/drives/street"
-STREET_GOP = 15  # frames
+GOP = 10  # frames
 PATIENCE_S = 60.0
 _GRACE_S = 30.0  # for a process that was asked to end
 _IDLE = 0.2  # of a core: less is at rest
@@ -130,7 +130,7 @@ class Scene:
         self.session.send_signal(signal.SIGTERM)
         self.until_ended()
         summary = json.loads((self._folder / "summary.json").read_text())
-        counted = json.loads(self.stalled.communicate(timeout=_GRACE_S)[0])
+        counted = self._what_stalled_counted()
         self.witness.close()
         record = self.record
         record.books = {
@@ -143,6 +143,13 @@ class Scene:
         record.num_worker_deaths = summary["worker_deaths"]
         record.problems += summary["problems"]
         return record
+
+    def _what_stalled_counted(self) -> dict[str, int]:
+        try:
+            counted: dict[str, int] = json.loads(self.stalled.communicate(timeout=_GRACE_S)[0])
+        except subprocess.TimeoutExpired:
+            raise BrokenOff("the stopped subscriber never saw the end") from None
+        return counted
 
     def until_ended(self) -> None:
         deadline_s = time.monotonic() + _GRACE_S
@@ -163,7 +170,7 @@ class Scene:
 
     def _camera(self, stack: ExitStack, name: str, film: str = "") -> RtspCamera:
         path = STREET / f"{film or name}.mp4"
-        camera = RtspCamera(fps=self.plan.fps, gop=STREET_GOP, film=path, path=f"/{name}")
+        camera = RtspCamera(fps=self.plan.fps, gop=GOP, film=path, path=f"/{name}")
         assert camera.units, "read before anybody waits for it"
         return stack.enter_context(camera)
 
@@ -236,16 +243,19 @@ def _python(stack: ExitStack, script: Path, *words: str) -> subprocess.Popen[str
 
 
 def _environment() -> dict[str, str]:
-    paths = [str(REPO), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    """Without somebody's Ray cluster: whom to kill must be a process of this scene."""
+    own = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    paths = [str(REPO), own.get("PYTHONPATH", "")]
+    return {**own, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _end_session(session: subprocess.Popen[str]) -> None:
-    if session.poll() is not None:
-        return
-    session.send_signal(signal.SIGTERM)
-    try:
-        session.wait(_GRACE_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(session.pid, signal.SIGKILL)
-        session.wait()
+    """Ends it cleanly; where that fails, everything that it started."""
+    if session.poll() is None:
+        session.send_signal(signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            session.wait(_GRACE_S)
+    if session.returncode is None or session.returncode < 0:
+        with suppress(ProcessLookupError):
+            os.killpg(session.pid, signal.SIGKILL)
+    session.wait()

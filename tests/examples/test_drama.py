@@ -9,18 +9,23 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import av
 import psutil
 import pytest
-from conftest import REPO
+from conftest import REPO, STREET
 from drama.__main__ import conclude, perform, write
 from drama.acts import ACTS
 from drama.display import Display
 from drama.judge import judge, num_dropped
 from drama.record import Act, Books, Record, Result, Stalled
-from drama.scene import Plan
+from drama.scene import GOP, Plan
 from matrix import contract
+from rtsp_server import film
 
+from streamvis.source import framecode
 from streamvis.types import LOSS_STAGES
+
+FRONT = STREET / "front.mp4"
 
 SHORT = Plan(
     cameras=("front", "back"),
@@ -57,6 +62,16 @@ def test_a_short_scene_plays_all_acts_and_every_frame_is_accounted_for(tmp_path,
     shown = capsys.readouterr().out
     assert "back: its server is back" in shown
     assert "worker killed: first result again" in shown
+
+
+def test_the_street_is_played_forth_and_back_with_its_frame_numbers_in_the_pixels():
+    decoder = av.CodecContext.create("h264", "r")
+    units = [b"".join(b"\0\0\0\1" + nal for nal in unit) for unit in film(FRONT, GOP)]
+    frames = [f for unit in units for f in decoder.decode(av.Packet(unit))] + decoder.decode(None)
+    codes = [framecode.read(frame.to_ndarray(format="rgb24")) for frame in frames]
+    assert None not in codes
+    assert [code.index for code in codes] == [*range(90), *reversed(range(90))]
+    assert [i for i, frame in enumerate(frames) if frame.key_frame] == [*range(0, 180, GOP)]
 
 
 def test_ctrl_c_ends_it_and_no_process_is_left(tmp_path):
