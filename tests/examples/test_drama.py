@@ -40,7 +40,7 @@ SHORT = Plan(
 )
 
 
-@contract("worker", "ce")
+@contract("worker", "c")
 @contract("rtsp_server", "bc")
 def test_a_short_scene_plays_all_acts_and_every_frame_is_accounted_for(tmp_path, capsys, note):
     with Display() as display:
