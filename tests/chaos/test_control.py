@@ -65,8 +65,8 @@ def slope_mb(rss: list[int]) -> float:
 def test_a_live_camera_that_comes_and_goes_leaves_nothing_and_the_other_one_goes_on(
     tmp_path, note, times
 ):
-    """The first time may leave something: libraries load then. Cameras, pipeline, RTSP servers and the
-    test are one process here, so the other camera may drop a frame where that stands still
+    """The first time may leave something: libraries load then. Cameras, pipeline, RTSP servers and
+    the test are one process here, so the other camera may drop a frame where that stands still
     (noted); that it drops none on Ray is asserted in test_load.py."""
     with RtspCamera(fps=5) as steady, RtspCamera(fps=10) as guest:
         config = PipelineConfig.model_validate(
