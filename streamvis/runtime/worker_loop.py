@@ -14,6 +14,7 @@ from streamvis.pipeline import publish
 from streamvis.publish.publisher import Publisher
 from streamvis.runtime.as_recorded import read_decisions
 from streamvis.runtime.engine import Hops
+from streamvis.runtime.quiet_memory import settle_memory
 from streamvis.runtime.report import Process, WorkerFacts
 from streamvis.runtime.rounds import Rounds
 from streamvis.runtime.tile_link import BackLink
@@ -55,6 +56,7 @@ class WorkerLoop:
         )
         self._back.warm_up(-(-len(config.sources) // config.runtime.workers))
         self._link = BackLink(self._tiles_endpoint, self._hops.keys)
+        settle_memory()
         return WorkerFacts(Process.this(), self._publisher.epoch, self._link.endpoint)
 
     def run(self, cameras: Sequence[str]) -> None:

@@ -80,6 +80,11 @@ def test_a_server_that_fails_and_returns_is_served_again_in_two_seconds(tmp_path
             suffer(run, camera, fault, away_s=float(rng.uniform(0, 1.5)))
             seconds[fault].append(seconds_to_result(run, "gate", camera))
             run.more_results("gate", 5)
+        camera.spoil = lambda payload: payload[: len(payload) // 2]
+        run.until(lambda: run.results("gate")[-1].is_corrupt, "a damaged picture")
+        camera.spoil = None
+        run.until(lambda: not run.results("gate")[-1].is_corrupt, "a sound one")
+        run.more_results("gate", 5)
         summary = run.stop()
     unread = check_pixels(run, summary, "gate", camera)
     for fault, found in seconds.items():

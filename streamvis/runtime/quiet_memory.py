@@ -1,0 +1,16 @@
+"""Python's collector looks at every object now and then, and all threads stand still meanwhile."""
+
+from __future__ import annotations
+
+import gc
+
+
+def settle_memory() -> None:
+    """What was loaded so far stays: torch alone makes some 300,000 objects, and looking at them
+    again took 0.2 s each time."""
+    gc.collect()
+    gc.freeze()
+
+
+def unsettle_memory() -> None:
+    gc.unfreeze()
