@@ -76,7 +76,7 @@ def tap(
     with subscriber:
         try:
             for message in islice(subscriber, count):
-                show(message, full)
+                show(message, subscriber, full)
         except TimeoutError as error:
             raise AddressError(str(error)) from None
         except BrokenPipeError:  # piped into `head`
@@ -85,7 +85,8 @@ def tap(
             return
 
 
-def _print_json(message: AnyMessage, full: bool) -> None:
+def _print_json(message: AnyMessage, subscriber: Subscriber, full: bool) -> None:
+    del subscriber
     record = {"kind": message.kind, "topic": message.topic, **to_plain(message)}
     if isinstance(message, EmbMessage):
         record["dim"] = len(message.embedding)
@@ -97,10 +98,11 @@ def _print_json(message: AnyMessage, full: bool) -> None:
     print(json.dumps(record), flush=True)
 
 
-def _print_line(message: AnyMessage, full: bool) -> None:
+def _print_line(message: AnyMessage, subscriber: Subscriber, full: bool) -> None:
     del full
+    age_ms = subscriber.age_ms(message) if isinstance(message, FrameMessage) else None
     head = f"{message.camera:<12} {message.kind:<4} {message.seq:>6}  "
-    _console.print(head + " ".join(describe(message)), markup=False, soft_wrap=True)
+    _console.print(head + " ".join(describe(message, age_ms)), markup=False, soft_wrap=True)
 
 
 _console = Console(highlight=False)
@@ -123,11 +125,10 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def describe(message: AnyMessage) -> Iterable[str]:
+def describe(message: AnyMessage, age_ms: float | None = None) -> Iterable[str]:
     """What a person wants to know of it."""
     if isinstance(message, FrameMessage):
         yield f"frame {message.frame_index}"
-        age_ms = message.age_ms()
         yield "age ?" if age_ms is None else f"age {age_ms:.0f} ms"
     match message:
         case DetMessage():
