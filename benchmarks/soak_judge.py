@@ -85,8 +85,7 @@ def _lives(
     for row in samples:
         for process in row["processes"]:
             if process["role"] == role:
-                name = f"{process['life']} {process['name']}"
-                values[name][int(row["t_s"] // 60)].append(process[measure])
+                values[process["life"]][int(row["t_s"] // 60)].append(process[measure])
     for minutes in values.values():
         begin = max(min(minutes) + LIFE_WARM_UP_MIN, int(np.ceil(warm_s / 60)))
         kept = {m: float(np.median(v)) for m, v in sorted(minutes.items()) if m >= begin}

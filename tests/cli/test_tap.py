@@ -4,6 +4,7 @@ import json
 import re
 import threading
 from pathlib import Path
+from time import monotonic_ns
 
 import pytest
 import typer
@@ -98,3 +99,28 @@ def test_nothing_within_the_timeout_is_exit_code_5(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", [("--kind", "dets"), ("--camera", "a/b")])
 def test_a_bad_filter_is_a_usage_error(option: tuple[str, str]) -> None:
     assert CliRunner().invoke(app, ["tcp://127.0.0.1:7700", *option]).exit_code == 2
+
+
+def test_ages_of_another_hosts_results_are_told(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("streamvis.client.clocks.local_clock_id", lambda: "elsewhere")
+    with endpoint(tmp_path) as e:
+
+        def publish() -> None:
+            e.proxy.wait_for_subscribers(1, 20)
+            with e.publisher() as publisher:
+                while not over.is_set():
+                    publisher.send(make_result(0, t_ingest_ns=monotonic_ns()))
+                    over.wait(0.02)
+
+        over, worker = threading.Event(), threading.Thread(target=publish)
+        worker.start()
+        try:
+            options = ["--timeout", "20", "--count", "20"]
+            result = CliRunner().invoke(app, [e.proxy.address, *options])
+        finally:
+            over.set()
+            worker.join()
+    lines = result.stdout.splitlines()
+    assert len(lines) == 20
+    assert "age ?" not in lines[-1]
+    assert " ms " in lines[-1]

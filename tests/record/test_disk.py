@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import REPO
 from endpoint import PIPELINE, WAIT_S, endpoint
@@ -292,14 +293,21 @@ def test_kill_9_loses_the_open_chunk_only(tmp_path: Path) -> None:
 
 
 @contract("kill_recorder")
-def test_kill_9_in_the_middle_of_writing(tmp_path: Path) -> None:
-    with start_writer(tmp_path) as process:
+def test_kill_9_in_the_middle_of_writing(tmp_path: Path, times) -> None:
+    for number, at in enumerate([150, *np.random.default_rng(0).integers(1, 280, times(0, 15))]):
+        kill_at(tmp_path / str(number), at)
+
+
+def kill_at(folder: Path, at: int) -> None:
+    """At most the chunk that was open is lost."""
+    folder.mkdir()
+    with start_writer(folder) as process:
         assert process.stdout is not None
         for line in iter(process.stdout.readline, ""):
-            if int(line) == 150:
+            if int(line) == at:
                 process.kill()  # it goes on writing until the signal arrives
                 break
         rest = [line for line in process.stdout.read().split("\n") if line.isdigit()]
-    handed = int(rest[-1]) if rest else 150
-    _, found = read_what_is_left(tmp_path)
+    handed = int(rest[-1]) if rest else at
+    _, found = read_what_is_left(folder)
     assert handed - 100 <= found <= handed + 1
