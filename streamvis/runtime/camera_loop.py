@@ -122,10 +122,7 @@ class CameraLoop:
                 return feedback
             if self._is_moved:
                 return Feedback()
-            if (
-                self._is_live
-                and time.monotonic_ns() - began_ns > self._config.runtime.worker_timeout
-            ):
+            if self._is_live and time.monotonic_ns() - began_ns > self._patience_ns:
                 self._connect_again()
                 return Feedback()
         return None
@@ -135,6 +132,12 @@ class CameraLoop:
         answer with it."""
         log.warning("camera %s: its worker did not answer; it is connected anew", self._camera)
         self._move()
+
+    @property
+    def _patience_ns(self) -> int:
+        """Whoever supervises the workers speaks first: a second packet for one that hangs would be
+        lost as the first one is."""
+        return 2 * self._config.runtime.worker_timeout
 
     @property
     def _is_live(self) -> bool:

@@ -64,7 +64,7 @@ class StreamPackets:
             self.context = self._stream.codec_context
             self.time_base = self._stream.time_base or Fraction(1, 90_000)
             self._media_clock = _MediaClock(self.time_base, order, self._step_ns)
-            self._world_clock = _WorldClock(self._container, order.uri)
+            self._world_clock = _WorldClock(self._container, order.uri, self._opened_ns)
             is_reordered = bool(self.context.has_b_frames)
             self._packets = _Ahead(self._container.demux(self._stream), 4 if is_reordered else 2)
         except BaseException:
@@ -243,14 +243,18 @@ class _MediaClock:
 class _WorldClock:
     """When was a picture taken, as well as this kind of source can tell."""
 
-    def __init__(self, container: av.container.InputContainer, uri: str) -> None:
+    def __init__(self, container: av.container.InputContainer, uri: str, opened_ns: int) -> None:
+        """`opened_ns` is when opening it began, monotonic."""
         self._container = container
         scheme = uri.partition("://")[0]
         self._is_device = _is_device(uri)
         self._named: CaptureSource = "rtcp" if scheme in ("rtsp", "rtsps") else "container"
         self._anchor_ns: int | None = None  # monotonic: when the anchor became known
         self._has_anchor = True
-        self._offset_ns = time.time_ns() - time.monotonic_ns()
+        now_ns = time.monotonic_ns()
+        self._offset_ns = time.time_ns() - now_ns
+        self._opening_ns = now_ns - opened_ns  # packets waited while FFmpeg looked at the stream
+        self._first_raw: int | None = None
 
     def lose_anchor(self, is_lost: bool) -> None:
         """The media's clock jumped: what belonged to its zero does no more."""
@@ -258,7 +262,7 @@ class _WorldClock:
 
     def capture(self, raw: int | None, time_base: Fraction) -> CaptureTime:
         """Of the picture whose pts was `raw` when it came; it just came."""
-        arrived = self._arrived()
+        arrived = self._arrived(self._waited_ns(raw, time_base))
         if raw is None:
             return arrived
         media_ns = round(raw * time_base * _S)
@@ -270,12 +274,21 @@ class _WorldClock:
         known = CaptureTime(zero_us * 1000 + media_ns, self._named, self._uncertainty_ns())
         return _plausible(known, arrived)
 
-    def _arrived(self) -> CaptureTime:
+    def _waited_ns(self, raw: int | None, time_base: Fraction) -> int:
+        """How long a packet may have been here unread: those of the opening were."""
+        if self._first_raw is None:
+            self._first_raw = raw
+        if raw is None or self._first_raw is None:
+            return 0
+        media_ns = round((raw - self._first_raw) * time_base * _S)
+        return max(0, self._opening_ns - max(0, media_ns))
+
+    def _arrived(self, waited_ns: int) -> CaptureTime:
         """Now; where this host's clock was set meanwhile, as uncertain as it was moved."""
         now_ns = time.time_ns()
         moved_ns = abs(now_ns - time.monotonic_ns() - self._offset_ns)
         step_ns = moved_ns if moved_ns >= _PLAUSIBLE_NS else 0
-        return CaptureTime(now_ns, "arrival", _ARRIVAL_UNCERTAINTY_NS + step_ns)
+        return CaptureTime(now_ns, "arrival", _ARRIVAL_UNCERTAINTY_NS + step_ns + waited_ns)
 
     def _uncertainty_ns(self) -> int:
         if self._named != "rtcp":
