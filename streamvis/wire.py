@@ -63,6 +63,8 @@ Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 MAX_PARTS = 16
 MAX_TOPIC_BYTES = 512
 MAX_HEADER_BYTES = 1 << 16
+MAX_SHARED_HEADER_BYTES = 1 << 20  # of messages about all cameras: there may be 256 of them
+MAX_CONFIG_BYTES = 1 << 19  # of a resolved pipeline file: an `info` message has more to tell
 MAX_PART_BYTES = 1 << 26
 MAX_DIMS = 4
 MAX_ITEMS = 4096  # of one list or map in a header, and messages in one answer of the service
@@ -729,7 +731,8 @@ def peek(parts: Parts) -> Observed:
         kind, pipeline, camera = split_topic(topic)
         if kind not in _MESSAGES:
             raise WireError(f"{kind} is not a kind of message: {', '.join(KINDS)}")
-        raw = _unpack_header(parts[1])
+        is_shared = camera == ALL_CAMERAS
+        raw = _unpack_header(parts[1], MAX_SHARED_HEADER_BYTES if is_shared else MAX_HEADER_BYTES)
         header = _Reader(raw)
         identity = (header.text("kind"), header.text("pipeline"), header.text("camera"))
         if identity != (kind, pipeline, camera):
@@ -1289,12 +1292,12 @@ def _unpack(parts: Parts) -> tuple[Header, Arrays]:
     return header, _unpack_arrays(header, parts[1:])
 
 
-def _unpack_header(part: Part) -> Header:
-    if len(part) > MAX_HEADER_BYTES:
-        raise WireError(f"the header has {len(part)} bytes, more than {MAX_HEADER_BYTES}")
+def _unpack_header(part: Part, max_bytes: int = MAX_HEADER_BYTES) -> Header:
+    if len(part) > max_bytes:
+        raise WireError(f"the header has {len(part)} bytes, more than {max_bytes}")
     header = msgpack.unpackb(
         part,
-        max_str_len=MAX_HEADER_BYTES,
+        max_str_len=max_bytes,
         max_bin_len=0,
         max_array_len=MAX_ITEMS,
         max_map_len=MAX_ITEMS,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from time import monotonic_ns
 
 from streamvis.wire import ALL_CAMERAS, CameraState, Heartbeat, LastSeq, Observed, Origin
+
+_MAX_REMOVED = 256  # cameras removed last: a late result of theirs may still come
 
 
 class Heart:
@@ -20,6 +23,7 @@ class Heart:
         self._due_ns = 0
         self._last_seq: dict[str, LastSeq] = {}
         self._cameras: dict[str, CameraState] = {}
+        self._removed: deque[str] = deque(maxlen=_MAX_REMOVED)
         self.service: str | None = None  # where the pipeline's service is bound
 
     @property
@@ -33,8 +37,9 @@ class Heart:
         self._cameras = {**self._cameras, camera: CameraState(state, rate_hz, error)}
 
     def drop_camera(self, camera: str) -> None:
-        """It was removed. From any thread."""
+        """It was removed: the next heartbeat is the last with its topics. From any thread."""
         self._cameras = {name: state for name, state in self._cameras.items() if name != camera}
+        self._removed.append(camera)
 
     def see(self, seen: Observed) -> Iterable[Heartbeat]:
         self._last_seq[seen.topic] = LastSeq(seen.epoch, seen.seq)
@@ -50,14 +55,22 @@ class Heart:
 
     def beat(self, is_stopped: bool = False) -> Heartbeat:
         """One out of turn."""
+        cameras = self._cameras
+        last_seq = dict(self._last_seq)
+        self._forget_removed(cameras)
         return Heartbeat(
             origin=self._origin,
             camera=ALL_CAMERAS,
             seq=next(self._seq),
-            last_seq=dict(self._last_seq),
-            cameras=self._cameras,
+            last_seq=last_seq,
+            cameras=cameras,
             config_hash=self.config_hash,
             is_stopped=is_stopped,
             service=self.service,
             sent_ns=monotonic_ns(),
         )
+
+    def _forget_removed(self, cameras: Mapping[str, CameraState]) -> None:
+        gone = tuple(f"/{name}/" for name in tuple(self._removed) if name not in cameras)
+        for topic in [topic for topic in self._last_seq if topic.endswith(gone)]:
+            del self._last_seq[topic]

@@ -36,6 +36,7 @@ _LINGER_MS = 1000  # for subscribers that listen to no heartbeats
 _LOSSLESS_PATIENCE_S = 10.0
 _HEARTBEATS = wire.topic_prefix("hb").encode()
 _DISCOVERY = wire.DISCOVERY.encode()
+_COMPLAIN_NS = 60_000_000_000
 _SEND_BUFFER_BYTES = 1 << 18  # what lies in the kernel is old news that no queue limit counts
 _MAX_SUBSCRIPTION_BYTES = 1024
 
@@ -67,6 +68,8 @@ class Proxy:
         self.address = config.endpoint.endpoint  # has the real port once started
         self.own_address = self.address  # for subscribers of this context: they need no key
         self.num_bad = 0  # messages of workers that could not be read
+        self.num_unsent = 0  # messages of observers that nobody could have read
+        self._complained_ns: int | None = None
         self._config = config
         self._heart = heart
         self._observers: Sequence[Observer] = (*observers, heart)
@@ -275,12 +278,26 @@ class Proxy:
         """Send what observers say, and show it to all of them in turn."""
         waiting = deque(messages)
         while waiting:
-            parts = wire.encode(waiting.popleft())
+            message = waiting.popleft()
+            parts = wire.encode(message)
+            try:
+                seen = wire.peek(parts)
+            except WireError as error:
+                self._drop(message, error)
+                continue
             self._outlet.send(parts)
-            seen = wire.peek(parts)
             self._service.see(seen, parts)
             for observer in self._observers:
                 waiting.extend(observer.see(seen))
+
+    def _drop(self, message: AnyMessage, error: WireError) -> None:
+        """Its gap tells subscribers; the results go on."""
+        self.num_unsent += 1
+        now_ns = monotonic_ns()
+        if self._complained_ns is None or now_ns - self._complained_ns > _COMPLAIN_NS:
+            self._complained_ns = now_ns
+            told = (message.kind, self.num_unsent, error)
+            log.error("an %s message cannot be published (%d so far): %s", *told)
 
     def _close(self, linger_ms: int) -> None:
         for endpoint in self._bound:

@@ -15,7 +15,7 @@ from streamvis.runtime.engine import Engine
 from streamvis.runtime.roster import Roster
 from streamvis.source.config import SourceConfig
 from streamvis.topology import PipelineConfig
-from streamvis.wire import check_name
+from streamvis.wire import MAX_CONFIG_BYTES, check_name
 
 T = TypeVar("T")
 
@@ -114,7 +114,14 @@ class Control:
                 "a replay's cameras stay as they are, or it could not be repeated; stop it, "
                 "change the pipeline file and start it again"
             )
-        self.config = self.config.model_copy(update={"sources": sources})
+        wanted = self.config.model_copy(update={"sources": sources})
+        size = len(wanted.resolved_json().encode())
+        if size > MAX_CONFIG_BYTES and len(sources) >= len(self.config.sources):
+            raise ControlError(
+                f"the configuration would have {size} bytes, more than {MAX_CONFIG_BYTES}; "
+                "shorten the sources' options, or remove a camera first"
+            )
+        self.config = wanted
         self._roster.change(self.config)
 
     def _begin(self, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from streamvis.publish.heartbeat import Heart
 from streamvis.publish.info import Informer
@@ -12,6 +13,8 @@ from streamvis.runtime.ledger import RunLedger
 from streamvis.runtime.report import CameraReport
 from streamvis.topology import PipelineConfig
 from streamvis.wire import Origin
+
+_MAX_ERROR_CHARS = 400  # of each camera, in every heartbeat; the log has all of it
 
 
 class Roster:
@@ -34,7 +37,7 @@ class Roster:
 
     def note(self, reports: Iterable[CameraReport]) -> None:
         """How the cameras are."""
-        for report in reports:
+        for report in map(_shorten, reports):
             self.ledger.update(report)
             self.heart.set_camera(report.camera, report.state, report.rate_hz, report.error)
             if report.info:
@@ -42,7 +45,13 @@ class Roster:
 
     def drop(self, report: CameraReport) -> None:
         """This camera is gone; the report is its last."""
-        self.ledger.update(report)
+        self.ledger.update(_shorten(report))
         self.ledger.end_camera(report.camera)
         self.heart.drop_camera(report.camera)
         self._informer.drop_camera(report.camera)
+
+
+def _shorten(report: CameraReport) -> CameraReport:
+    if len(report.error) <= _MAX_ERROR_CHARS:
+        return report
+    return replace(report, error=report.error[:_MAX_ERROR_CHARS] + " ...")

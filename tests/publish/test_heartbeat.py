@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from wire_samples import ORIGIN, make_messages
+from wire_samples import ORIGIN, make_messages, make_result
 
 from streamvis import wire
 from streamvis.publish.heartbeat import Heart
-from streamvis.wire import CameraState, LastSeq
+from streamvis.wire import CameraState, DetMessage, LastSeq
 
 SECOND = 1_000_000_000
 
@@ -33,3 +33,19 @@ def test_it_tells_the_cameras_states_and_the_end() -> None:
     (beat,) = heart.finish()
     assert beat.cameras == {"front": CameraState("live", 10.0), "left": CameraState("lost", None)}
     assert (beat.config_hash, beat.is_stopped) == ("abc", True)
+
+
+def test_a_removed_camera_is_told_once_more_and_then_forgotten() -> None:
+    heart = Heart(ORIGIN, SECOND)
+    for i in range(320):
+        camera = f"camera-{i}"
+        heart.set_camera(camera, "live")
+        seen = wire.peek(wire.encode(DetMessage.of(make_result(0, camera), ORIGIN, i)))
+        heart.see(seen)
+        heart.drop_camera(camera)
+        told = heart.beat().last_seq
+        assert told[seen.topic] == LastSeq(ORIGIN.epoch, i)
+        assert len(told) <= 2
+        heart.see(seen)  # a late one
+    assert len(heart.beat().last_seq) == 1
+    assert heart.beat().last_seq == {}

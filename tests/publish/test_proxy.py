@@ -5,6 +5,7 @@ import socket
 import stat
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
@@ -26,6 +27,7 @@ from streamvis.publish.proxy import Proxy
 from streamvis.publish.publisher import Publisher
 from streamvis.publish.sync import SyncJoiner
 from streamvis.runtime.ledger import RunLedger
+from streamvis.types import CameraInfo
 from streamvis.wire import Origin
 
 BIG = b"\xff" * 20_000  # a picture: fills the kernel's buffers soon
@@ -100,6 +102,36 @@ def test_a_message_that_cannot_be_read_is_counted_not_forwarded(
         assert message.seq == 0
         assert e.proxy.num_bad == 1
         assert "bad message" in caplog.text
+
+
+@contract("hostile_bytes", "g")
+def test_what_is_told_of_256_cameras_and_a_huge_option_do_not_end_the_proxy(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = [f"a-camera-with-a-long-name-{i}" for i in range(256)]
+    informer = Informer(ORIGIN, 10**12, "x" * wire.MAX_CONFIG_BYTES)
+    with endpoint(tmp_path, observers=[informer]) as e, e.subscriber("hb", "info", "det") as sub:
+        seen = wire.peek(wire.encode(DetMessage.of(make_result(0), ORIGIN, 0)))
+        for name in names:
+            informer.set_camera(name, CameraInfo(1920, 1080, 25.0, "h264"))
+            for kind in ("det", "emb", "sem", "img", "vid", "plan", "stat"):
+                topic = wire.topic_prefix(kind, ORIGIN.pipeline, name)
+                e.heart.see(replace(seen, kind=kind, topic=topic, camera=name))
+            e.heart.set_camera(name, "timeout", 25.0, "its server did not answer; " * 15)
+        whole = {"hb": False, "info": False}
+        while not all(whole.values()):
+            message = next(sub)
+            whole[message.kind] |= len(message.cameras) == 256
+        informer.config = "x" * (1 << 21)
+        informer.set_camera("front", CameraInfo(1920, 1080, 25.0, "h264"))
+        with e.publisher() as publisher:
+            publisher.send(make_result(0))
+            while not isinstance(next(sub), DetMessage):
+                pass
+        assert e.proxy.num_unsent > 0
+        assert "an info message cannot be published" in caplog.text
+        informer.config = "{}"
+        assert e.stop_and_read(sub)[0][-1].is_stopped
 
 
 @contract("hostile_bytes", "g")

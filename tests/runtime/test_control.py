@@ -130,6 +130,8 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path):
             control.add("a", {"uri": "x.mp4"})
         with pytest.raises(ConfigError, match="source b: lop"):
             control.add("b", {"uri": "x.mp4", "lop": True})
+        with pytest.raises(ControlError, match="would have"):
+            control.add("b", {"uri": "rtsp://x/b", "live": {"options": {"x": "y" * 600_000}}})
         with pytest.raises(ConfigError, match="cannot be a name"):
             control.add("b/c", {"uri": "x.mp4"})
         control.add("gone", {"uri": "/nowhere/x.mp4"})
