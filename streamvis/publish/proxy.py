@@ -39,6 +39,7 @@ _DISCOVERY = wire.DISCOVERY.encode()
 _COMPLAIN_NS = 60_000_000_000
 _SEND_BUFFER_BYTES = 1 << 18  # what lies in the kernel is old news that no queue limit counts
 _MAX_SUBSCRIPTION_BYTES = 1024
+_MAX_PREFIXES = 4096  # that are counted, of all subscribers; the others are served, too
 
 
 class Proxy:
@@ -245,11 +246,21 @@ class Proxy:
     def _count_subscriptions(self) -> None:
         with self._subscribed:
             for request in _receive_waiting(self._public, _BURST):
-                verb, prefix = request[0].bytes[:1], request[0].bytes[1:]
-                is_joining = verb == b"\x01"
-                self._subscriptions[prefix] += 1 if is_joining else -1
-                self._is_beat_wanted |= is_joining and prefix in (_HEARTBEATS, _DISCOVERY)
+                self._count_subscription(request[0].bytes[:1], request[0].bytes[1:])
             self._subscribed.notify_all()
+
+    def _count_subscription(self, verb: bytes, prefix: bytes) -> None:
+        """Anybody can send anything here: other verbs are messages to nobody."""
+        counts = self._subscriptions
+        if verb == b"\x01":
+            is_told = prefix in (_HEARTBEATS, _DISCOVERY)
+            self._is_beat_wanted |= is_told
+            if is_told or prefix in counts or len(counts) < _MAX_PREFIXES:
+                counts[prefix] += 1
+        elif verb == b"\x00" and prefix in counts:
+            counts[prefix] -= 1
+            if counts[prefix] == 0:
+                del counts[prefix]
 
     def _forward_burst(self) -> None:
         for frames in _receive_waiting(self._workers, _BURST):

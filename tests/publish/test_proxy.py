@@ -282,6 +282,30 @@ def test_subscribers_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
             assert e.proxy._subscribed.wait_for(lambda: e.proxy.num_subscribers == 0, WAIT_S)
 
 
+@contract("hostile_bytes", "g")
+def test_what_a_stranger_sends_neither_stays_nor_hides_those_who_listen(tmp_path: Path) -> None:
+    with endpoint(tmp_path) as e, e.subscriber("det") as sub:
+        counts = e.proxy._subscriptions
+        before = dict(counts)
+        with e.context.socket(zmq.XSUB) as stranger:
+            stranger.connect(e.proxy.address)
+            for i in range(200):
+                stranger.send(b"\x01" + str(i).encode())
+                stranger.send(b"\x02sv1/hb/")
+                stranger.send(b"")
+                stranger.send(b"\x00" + str(i).encode())
+            stranger.send(b"\x01last")
+            with e.proxy._subscribed:
+                assert e.proxy._subscribed.wait_for(lambda: counts[b"last"] == 1, WAIT_S)
+        with e.proxy._subscribed:
+            assert e.proxy._subscribed.wait_for(lambda: b"last" not in counts, WAIT_S)
+        assert {**counts} == before
+        for verb in (b"\x00", b"\x00", b"\x01"):
+            e.proxy._count_subscription(verb, b"never seen")
+        assert counts[b"never seen"] == 1
+        e.stop_and_read(sub)
+
+
 def test_stop_before_start_and_twice_is_fine(tmp_path: Path) -> None:
     with zmq.Context() as context:
         proxy = Proxy(
