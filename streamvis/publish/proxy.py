@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _POLL_MS = 50
 _REPEAT_MS = 200
+_EXTRA_BEAT_NS = 50_000_000
 _BURST = 64  # messages forwarded before the observers' clocks are looked at again
 _QUIET_S = 2.0  # without a message and without a goodbye: the workers are dead
 _DRAIN_S = 10.0
@@ -83,7 +84,7 @@ class Proxy:
         self._workers.setsockopt(zmq.MAXMSGSIZE, wire.MAX_PART_BYTES)
         self._public = _public_socket(context, config.hwm)
         self._outlet = Outlet(self._public, _LOSSLESS_PATIENCE_S if is_lossless else 0.0)
-        self._service = Service(context, heart.epoch, config.store, self._beat)
+        self._service = Service(context, heart.epoch, config.store)
         self._farewell_s = _LOSSLESS_PATIENCE_S if is_lossless else _FAREWELL_S
         self._bound: list[str] = []  # endpoints
         self._open_epochs: set[str] = set()  # of workers that have not said goodbye
@@ -91,6 +92,7 @@ class Proxy:
         self._subscriptions: Counter[bytes] = Counter()  # by topic prefix
         self._num_readers = 0
         self._is_beat_wanted = False  # somebody new listens to heartbeats
+        self._beat_from_ns = 0  # one out of turn not before
         self._subscribed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -194,13 +196,20 @@ class Proxy:
 
     def _serve(self) -> None:
         self._service.answer()
-        if self._is_beat_wanted:
-            self._is_beat_wanted = False
-            self._beat()
+        self._beat_if_wanted(monotonic_ns())
         if self._service.num_readers != self._num_readers:
             with self._subscribed:
                 self._num_readers = self._service.num_readers
                 self._subscribed.notify_all()
+
+    def _beat_if_wanted(self, now_ns: int) -> None:
+        """One for all who came meanwhile: everybody gets it, and somebody who comes and goes
+        without end must not fill their queues."""
+        is_wanted = self._is_beat_wanted or self._service.is_asked
+        if is_wanted and now_ns >= self._beat_from_ns:
+            self._is_beat_wanted = False
+            self._beat_from_ns = now_ns + _EXTRA_BEAT_NS
+            self._service.send_snapshots(self._beat())
 
     def _beat(self) -> LastSeq:
         """A heartbeat at once: whoever gets it knows what came before and what comes after."""

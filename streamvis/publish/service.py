@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from time import monotonic_ns
@@ -21,11 +21,10 @@ log = logging.getLogger(__name__)
 
 _MAX_READERS = 64
 _MAX_REQUESTS = 64  # answered in one go
+_MAX_ASKING = 1024  # for a snapshot, between two heartbeats
 _QUEUE_LENGTH = 32  # answers that wait for one client
 _SEND_BUFFER_BYTES = 1 << 18
 _COMPLAIN_NS = 60_000_000_000
-
-Beat = Callable[[], LastSeq]  # publishes a heartbeat at once
 
 
 class Service:
@@ -40,7 +39,6 @@ class Service:
         context: zmq.Context[zmq.Socket[bytes]],
         store_id: str,
         store_bytes: int,
-        beat: Beat,
     ) -> None:
         self.socket = context.socket(zmq.ROUTER)
         self.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)  # says who is gone
@@ -51,10 +49,10 @@ class Service:
         self.num_bad = 0  # requests that could not be read
         self._store_id = store_id
         self._store_bytes = store_bytes
-        self._beat = beat
         self._last_values = LastValues()
         self._store = Store(store_bytes)
         self._readers: dict[bytes, Reader] = {}  # by the client's identity
+        self._asking: dict[bytes, SnapshotRequest] = {}  # for a snapshot, by identity
         self._complained_ns: int | None = None
 
     @property
@@ -85,7 +83,6 @@ class Service:
     def answer(self) -> None:
         """Read the requests that are there, and send what may be sent."""
         now_ns = monotonic_ns()
-        snapshots: list[tuple[bytes, SnapshotRequest]] = []
         for identity, parts in self._receive():
             try:
                 request = wire.decode_request(parts)
@@ -94,14 +91,14 @@ class Service:
                 continue
             match request:
                 case SnapshotRequest():
-                    snapshots.append((identity, request))
+                    if len(self._asking) < _MAX_ASKING:  # the others ask again
+                        self._asking[identity] = request
                 case ReadRequest():
                     self._read(identity, request, now_ns)
                 case wire.LeaveRequest():
                     self._readers.pop(identity, None)
                 case wire.SchemasRequest():
                     self._send(identity, wire.encode_schemas(request.request, _schemas()))
-        self._send_snapshots(snapshots)
         self.deliver(now_ns)
 
     def deliver(self, now_ns: int) -> None:
@@ -120,12 +117,16 @@ class Service:
                 return
             yield identity, parts
 
-    def _send_snapshots(self, requests: list[tuple[bytes, SnapshotRequest]]) -> None:
-        """All who ask at once share the barrier: a heartbeat each would be one for everybody."""
-        if not requests:
-            return
-        barrier = self._beat()
-        for identity, request in requests:
+    @property
+    def is_asked(self) -> bool:
+        """Somebody waits for a snapshot."""
+        return bool(self._asking)
+
+    def send_snapshots(self, barrier: LastSeq) -> None:
+        """To all who asked, as of the heartbeat that was published just now: one each would be
+        one for everybody."""
+        asking, self._asking = self._asking, {}
+        for identity, request in asking.items():
             joined = [wire.join(parts) for parts in self._last_values.matching(request.prefixes)]
             self._send(identity, wire.encode_snapshot(request.request, barrier, joined))
 

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import msgpack
 import psutil
@@ -280,6 +281,26 @@ def test_subscribers_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
             assert e.proxy.num_subscribers == 2
         with e.proxy._subscribed:
             assert e.proxy._subscribed.wait_for(lambda: e.proxy.num_subscribers == 0, WAIT_S)
+
+
+@contract("subscribers")
+def test_one_that_comes_and_goes_without_end_does_not_fill_the_others_queues(
+    tmp_path: Path,
+) -> None:
+    with endpoint(tmp_path, period_ns=10**12) as e, e.context.socket(zmq.XSUB) as flapping:
+        flapping.connect(e.proxy.address)
+        began_s, first = monotonic(), e.heart.beat().seq
+        for _ in range(100):
+            for verb, count in ((b"\x01", 1), (b"\x00", 0)):
+                flapping.send(verb + b"sv1/hb/")
+                with e.proxy._subscribed:
+                    counts = e.proxy._subscriptions
+                    is_there = e.proxy._subscribed.wait_for(
+                        lambda count=count: counts[b"sv1/hb/"] == count, WAIT_S
+                    )
+                assert is_there
+        num_beats = e.heart.beat().seq - first - 1
+        assert 1 <= num_beats <= (monotonic() - began_s) / 0.05 + 2
 
 
 @contract("hostile_bytes", "g")
