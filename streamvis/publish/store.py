@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+_MAX_FORGOTTEN = 4096  # topics: more than 256 cameras have
+
 Matches = Callable[[str], bool]  # of a topic
 
 
@@ -25,7 +27,8 @@ class Store:
         self._entries: dict[int, Stored] = {}  # positions without a hole, ascending
         self._first = 0
         self._num_bytes_ever = 0
-        self._forgotten: dict[str, int] = {}  # position of the newest, by topic
+        self._forgotten: dict[str, int] = {}  # position of the newest, by topic, ascending
+        self._unknown = -1  # up to here it may have been any topic
 
     @property
     def end(self) -> int:
@@ -46,14 +49,22 @@ class Store:
         self._entries[self.end + 1] = Stored(topic, data, self._num_bytes_ever)
         self._num_bytes_ever += len(data)
         while self._entries and self.num_bytes > self._max_bytes:
-            self._forgotten[self._entries.pop(self._first).topic] = self._first
+            self._note_forgotten(self._entries.pop(self._first).topic)
             self._first += 1
 
+    def _note_forgotten(self, topic: str) -> None:
+        self._forgotten.pop(topic, None)
+        self._forgotten[topic] = self._first
+        if len(self._forgotten) > _MAX_FORGOTTEN:
+            self._unknown = self._forgotten.pop(next(iter(self._forgotten)))
+
     def num_skipped(self, position: int, matches: Matches) -> int:
-        """Positions behind this one that are kept no more; 0 if none of them matched."""
+        """Positions behind this one that are kept no more; 0 if surely none of them matched."""
         if position >= self._first - 1:
             return 0
-        is_missed = any(at > position and matches(topic) for topic, at in self._forgotten.items())
+        is_missed = position < self._unknown or any(
+            at > position and matches(topic) for topic, at in self._forgotten.items()
+        )
         return self._first - 1 - position if is_missed else 0
 
     def num_bytes_after(self, position: int) -> int:

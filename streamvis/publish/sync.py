@@ -58,6 +58,9 @@ class SyncJoiner:
         if capture.t_ns < self._latest_ns.get(seen.camera, capture.t_ns):
             yield from self._restart()
         self._latest_ns[seen.camera] = capture.t_ns
+        if len(self._latest_ns) > len(self._cameras):  # some were removed
+            latest = self._latest_ns
+            self._latest_ns = {name: latest[name] for name in self._cameras & latest.keys()}
         member = SyncMember(seen.epoch, seen.frame_index, capture.t_ns)
         self._moment_for(seen.camera, capture.t_ns).members[seen.camera] = member
         yield from self._publish_finished()

@@ -7,10 +7,10 @@ front or back.
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +18,12 @@ from numpy.typing import NDArray
 
 from streamvis.runtime.report import REMOVED, CameraReport
 from streamvis.types import LOSS_STAGES, STAGES, Ledger
-from streamvis.wire import Observed, Origin, StatMessage
+from streamvis.wire import ALL_CAMERAS, Observed, Origin, StatMessage
+
+log = logging.getLogger(__name__)
 
 _KEPT_FRAMES = 20_000  # per camera, for the percentiles: bounds memory over weeks
+_MAX_REMOVED = 256  # removed cameras with books of their own
 _RECENT_FRAMES = 50  # for the figures of a live table
 
 
@@ -67,16 +70,19 @@ class RunLedger:
         self._books = {camera: _CameraBook(camera) for camera in cameras}
         self._period_ns = period_ns
         self._due_ns = 0
-        self._seq: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+        self._removed: dict[str, _CameraBook] = {}  # the newest of them at the end
+        self._others: _CameraBook | None = None  # the sum of those that were removed before
         self.first_result_ns: int | None = None  # monotonic
         self._lock = threading.Lock()
 
     def see(self, seen: Observed) -> Iterable[StatMessage]:
-        if seen.kind == "det" and seen.camera in self._books:
-            now_ns = time.monotonic_ns()
-            self.first_result_ns = self.first_result_ns or now_ns
+        if seen.kind == "det":
             with self._lock:
-                self._books[seen.camera].see(seen, now_ns)
+                book = self._books.get(seen.camera) or self._removed.get(seen.camera)
+                if book:
+                    now_ns = time.monotonic_ns()
+                    self.first_result_ns = self.first_result_ns or now_ns
+                    book.see(seen, now_ns)
         return ()
 
     def tick(self, now_ns: int) -> Iterable[StatMessage]:
@@ -88,7 +94,7 @@ class RunLedger:
     def finish(self) -> Iterable[StatMessage]:
         """Everything was forwarded: what is still in flight was lost on the way."""
         with self._lock:
-            for book in self._books.values():
+            for book in self._all_books():
                 book.is_closed = True
         yield from self._stats()
 
@@ -102,28 +108,45 @@ class RunLedger:
         """A camera starts, anew or again: where its frames of earlier lives went. What was in
         flight then counts as lost until it comes after all."""
         with self._lock:
-            book = self._books.setdefault(camera, _CameraBook(camera))
-            return book.begin_life()
+            book = self._books.get(camera) or self._removed.pop(camera, None)
+            self._books[camera] = book or _CameraBook(camera)
+            return self._books[camera].begin_life()
 
     def end_camera(self, camera: str) -> None:
-        """It was removed: no more `stat` of it; its books stay for the summary."""
+        """It was removed: no more `stat` of it; its books stay for the summary. Of cameras removed
+        long ago, with 256 others since, only the sum stays, as camera `*`."""
         with self._lock:
-            self._books[camera].end()
+            book = self._removed[camera] = self._books.pop(camera)
+            book.end()
+            if len(self._removed) > _MAX_REMOVED:
+                self._merge(self._removed.pop(next(iter(self._removed))))
 
     def status(self, recent: bool = False) -> list[CameraStatus]:
         """Of every camera; `recent` takes the figures of the last frames only."""
         with self._lock:
             now_ns = time.monotonic_ns()
-            return [book.status(now_ns, recent) for book in self._books.values()]
+            return [book.status(now_ns, recent) for book in self._all_books()]
+
+    def _all_books(self) -> list[_CameraBook]:
+        others = [self._others] if self._others else []
+        return [*self._books.values(), *self._removed.values(), *others]
+
+    def _merge(self, book: _CameraBook) -> None:
+        if self._others is None:
+            log.warning("more than %d cameras were removed: the first are summed up", _MAX_REMOVED)
+            self._others = _CameraBook(ALL_CAMERAS)
+            self._others.end()
+        self._others.take_over(book)
 
     def _stats(self) -> Iterable[StatMessage]:
-        for status in self.status(recent=True):
-            if status.state == REMOVED:
-                continue
+        with self._lock:
+            now_ns, books = time.monotonic_ns(), self._books.values()
+            numbered = [(next(book.stat_seq), book.status(now_ns, recent=True)) for book in books]
+        for seq, status in numbered:
             yield StatMessage(
                 origin=self._origin,
                 camera=status.camera,
-                seq=next(self._seq[status.camera]),  # of its own topic, over removals too
+                seq=seq,
                 state=status.state,
                 fps=status.fps,
                 latency_p50_ms=status.latency_p50_ms,
@@ -140,6 +163,7 @@ class _CameraBook:
     def __init__(self, camera: str) -> None:
         self.report = CameraReport(camera, "connecting")
         self.is_closed = False
+        self.stat_seq = itertools.count()  # of its own topic, over removals too
         self._published = 0
         self._newest = Ledger(0, 0, 0, dict.fromkeys(LOSS_STAGES, 0))
         self._times = _Times()
@@ -159,12 +183,21 @@ class _CameraBook:
         self.report = CameraReport(self.report.camera, REMOVED)
         self._times = _Times()
 
+    def take_over(self, other: _CameraBook) -> None:
+        """Add the books of a camera that was removed, too."""
+        mine, more = self._ledger(), other._ledger()
+        lost = {stage: count + more.lost[stage] for stage, count in mine.lost.items()}
+        self._published = mine.published + more.published
+        frames = mine.source_frames + more.source_frames
+        self._newest = Ledger(frames, self._published, 0, lost)
+
     def see(self, seen: Observed, now_ns: int) -> None:
         stamps = seen.stamps_ns
         self._published += 1
         if seen.ledger.source_frames >= self._newest.source_frames:  # not of an earlier life
             self._newest = seen.ledger
-        self._times.add([*(stamps[stage] for stage in STAGES), now_ns])
+        if self.report.state != REMOVED:  # a late one: that keeps no memory again
+            self._times.add([*(stamps[stage] for stage in STAGES), now_ns])
         self._newest_ingest_ns = stamps["ingest"]
         self._num_detections = seen.num_detections
 

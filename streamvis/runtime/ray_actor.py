@@ -31,8 +31,8 @@ class EncoderActor:
     def run(self, cameras: Sequence[str]) -> None:
         self._loop.run(cameras)
 
-    def give_up(self, camera: str) -> None:
-        self._loop.give_up(camera)
+    def give_up(self, camera: str, now_ns: int) -> None:
+        self._loop.give_up(camera, now_ns)
 
     def finish(self) -> None:
         self._loop.finish()

@@ -130,7 +130,7 @@ class Workers:
         """The camera died, or was removed."""
         worker = self._places[place].worker
         if worker:
-            worker.actor.give_up.remote(camera)
+            worker.actor.give_up.remote(camera, time.monotonic_ns())
 
     def finish(self) -> None:
         """No camera will send any more. A place that nobody fills is over at once."""

@@ -79,6 +79,12 @@ class Rounds(Generic[T]):
         """No more items of this camera; the one it left is still handed out."""
         self._open.discard(camera)
         self._paces.pop(camera, None)
+        self._forget_drained([camera])
+
+    def drop(self, camera: str) -> None:
+        """Nobody wants the item any more that it left."""
+        self._items.pop(camera, None)
+        self._forget_drained([camera])
 
     def is_drained(self, camera: str) -> bool:
         """It is closed and its last item taken."""
@@ -101,7 +107,14 @@ class Rounds(Generic[T]):
         if self._batches:
             self._batches.popleft()
         names = [name for name in self._order if name in self._items and name in batch]
-        return [self._items.pop(name) for name in names]
+        taken = [self._items.pop(name) for name in names]
+        self._forget_drained(names)
+        return taken
+
+    def _forget_drained(self, names: Iterable[str]) -> None:
+        for name in names:
+            if self.is_drained(name) and name in self._order:
+                self._order.remove(name)
 
     def _awaited(self, now_ns: int) -> set[str]:
         if self._is_replay:

@@ -23,6 +23,7 @@ from streamvis.types import TilePacket
 from streamvis.wire import End
 
 _POLL_MS = 100
+_MAX_GIVEN_UP = 256  # the newest of them
 
 
 class WorkerLoop:
@@ -35,6 +36,7 @@ class WorkerLoop:
         self._hops = hops
         self._orders: SimpleQueue[Callable[[], None]] = SimpleQueue()  # from other threads
         self._finishing = threading.Event()
+        self._given_up_ns: dict[str, int] = {}  # monotonic, of the cameras' host
         self._turn_ns: int | None = None  # when the newest turn began; a spare has none
 
     def open(self) -> WorkerFacts:
@@ -74,9 +76,11 @@ class WorkerLoop:
             self._link.close()
             self._publisher.close()
 
-    def give_up(self, camera: str) -> None:
-        """Thread-safe: this camera died or went elsewhere, and will never send its end."""
-        self._orders.put(lambda: self._forget(camera))
+    def give_up(self, camera: str, now_ns: int) -> None:
+        """Thread-safe: this camera died or went elsewhere, and will never send its end. `now_ns` is
+        monotonic, of the cameras' host: frames that came in before are of no use any more, even
+        if they arrive later."""
+        self._orders.put(lambda: self._forget(camera, now_ns))
 
     def finish(self) -> None:
         """Thread-safe: all cameras have ended; what they sent is still served."""
@@ -119,15 +123,23 @@ class WorkerLoop:
         return message is not None
 
     def _take_in(self, packet: TilePacket) -> None:
+        if packet.stamps_ns["ingest"] <= self._given_up_ns.get(packet.camera, -1):
+            return  # of a life that is over: nobody would forget its state again
         if not self._is_replay:
             self._rounds.open(packet.camera)
         if self._rounds.takes(packet.camera):  # not the last words of one given up
             self._rounds.put(packet.camera, packet, time.monotonic_ns())
 
-    def _forget(self, camera: str) -> None:
+    def _forget(self, camera: str, now_ns: int) -> None:
         self._rounds.close(camera)
-        if not self._is_replay:
-            self._back.forget(camera)
+        if self._is_replay:
+            return
+        self._back.forget(camera)
+        self._rounds.drop(camera)
+        self._given_up_ns.pop(camera, None)
+        self._given_up_ns[camera] = now_ns
+        if len(self._given_up_ns) > _MAX_GIVEN_UP:
+            del self._given_up_ns[next(iter(self._given_up_ns))]
 
     def _follow_orders(self) -> None:
         while True:

@@ -6,6 +6,7 @@ import stat
 import threading
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -283,6 +284,10 @@ def test_subscribers_are_counted_as_they_come_and_go(tmp_path: Path) -> None:
             assert e.proxy._subscribed.wait_for(lambda: e.proxy.num_subscribers == 0, WAIT_S)
 
 
+def is_subscribed(proxy: Proxy, count: int) -> bool:
+    return proxy._subscriptions[b"sv1/hb/"] == count
+
+
 @contract("subscribers")
 def test_one_that_comes_and_goes_without_end_does_not_fill_the_others_queues(
     tmp_path: Path,
@@ -294,11 +299,8 @@ def test_one_that_comes_and_goes_without_end_does_not_fill_the_others_queues(
             for verb, count in ((b"\x01", 1), (b"\x00", 0)):
                 flapping.send(verb + b"sv1/hb/")
                 with e.proxy._subscribed:
-                    counts = e.proxy._subscriptions
-                    is_there = e.proxy._subscribed.wait_for(
-                        lambda count=count: counts[b"sv1/hb/"] == count, WAIT_S
-                    )
-                assert is_there
+                    is_counted = partial(is_subscribed, e.proxy, count)
+                    assert e.proxy._subscribed.wait_for(is_counted, WAIT_S)
         num_beats = e.heart.beat().seq - first - 1
         assert 1 <= num_beats <= (monotonic() - began_s) / 0.05 + 2
 

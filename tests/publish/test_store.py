@@ -130,3 +130,12 @@ def test_a_large_message_travels_alone() -> None:
         store.append("a/", wire.join([bytes(size)]))
     reader = Reader(read(), store, STORE_ID, 0)
     assert [batch.positions for batch in batches(reader)] == [(0,), (1,), (2,)]
+
+
+def test_topics_that_are_long_gone_are_not_kept_one_by_one() -> None:
+    topics = [f"{i}/" for i in range(5000)]
+    store = filled(*topics, "a/", max_bytes=len(MESSAGE))
+    assert len(store._forgotten) == 4096
+    assert store.num_skipped(10, lambda topic: topic == "b/") > 0, "nobody can tell any more"
+    assert store.num_skipped(4000, lambda topic: topic == "b/") == 0
+    assert store.num_skipped(4000, lambda topic: topic == "4500/") > 0

@@ -131,3 +131,28 @@ def test_the_newest_frames_are_the_ones_that_count(books, monkeypatch):
     times_ns = books._books["left"]._times.newest(9)
     assert len(times_ns) == 4
     assert (times_ns[1:, -1] >= times_ns[:-1, -1]).all(), "in order"
+
+
+def test_a_late_result_of_a_removed_camera_is_counted_and_takes_no_memory_again(books):
+    books.see(seen(frames=3, published=1, in_flight=2))
+    books.end_camera("front")
+    books.see(seen(frames=2, published=2))
+    assert (ledger(books).published, ledger(books).lost["infer"]) == (2, 1)
+    assert books._removed["front"]._times._ring.size == 0
+
+
+def test_the_first_of_many_removed_cameras_are_summed_up(books):
+    for i in range(300):
+        books.begin_life(f"guest-{i}")
+        for count in (1, 2):
+            books.see(replace(seen(frames=count, published=count), camera=f"guest-{i}"))
+        books.see(replace(seen(frames=5, published=4, infer=1), camera=f"guest-{i}"))
+        books.end_camera(f"guest-{i}")
+    names = [status.camera for status in books.status()]
+    assert names == ["front", *(f"guest-{i}" for i in range(44, 300)), "*"]
+    rest = books.status()[-1]
+    assert rest.ledger == Ledger(220, 132, 0, NOTHING_LOST | {"infer": 44, "publish": 44})
+    assert rest.state == "removed"
+    assert [m.camera for m in books.tick(10**9)] == ["front"]
+    assert books.begin_life("guest-299").source_frames == 5
+    assert [m.camera for m in books.tick(2 * 10**9)] == ["front", "guest-299"]

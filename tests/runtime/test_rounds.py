@@ -169,3 +169,14 @@ def test_after_the_recorded_batches_rounds_are_as_ever():
     assert rounds.due_in_ns(0) is None
     rounds.put("b", "b0", now_ns=0)
     assert rounds.take() == ["a1", "b0"]
+
+
+def test_cameras_that_came_and_went_are_forgotten():
+    rounds: Rounds[str] = Rounds(["a"], "live")
+    for i in range(100):
+        rounds.open(f"b{i}")
+        if i % 2:
+            rounds.put(f"b{i}", "item", now_ns=i)
+        rounds.close(f"b{i}")
+    assert len(rounds.take()) == 50
+    assert rounds._order == ["a"]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from time import monotonic
 
 import numpy as np
 from matrix import contract
 from running import actor_process, check_books, running
 from supervised import config
+from wire_samples import make_packet
 
 from streamvis.back import build_back
 from streamvis.front import build_front
 from streamvis.runtime.backoff import Backoff
 from streamvis.runtime.engine import Hops
+from streamvis.runtime.rounds import Rounds
 from streamvis.runtime.worker_loop import WorkerLoop
 from streamvis.source.open import open_source
 from streamvis.tiling.config import TilingConfig
 from streamvis.topology import PipelineConfig
-from streamvis.types import Feedback
+from streamvis.types import Feedback, TilePacket
 
 
 def dense_embeddings(made: PipelineConfig, camera: str) -> list[np.ndarray]:
@@ -98,6 +101,34 @@ def test_a_worker_that_hangs_is_replaced_by_the_warm_spare(tmp_path, caplog, not
 def test_a_spare_is_not_stuck_however_long_it_waits(tmp_path):
     spare = WorkerLoop(config(tmp_path), f"ipc://{tmp_path}/tiles", Hops("", tmp_path))
     assert spare.stuck_ns == 0, "else it is killed when it takes over after worker_timeout"
+
+
+def test_nothing_is_kept_of_a_camera_that_was_given_up_until_it_begins_again(tmp_path):
+    made = config(tmp_path)
+    loop = WorkerLoop(made, f"ipc://{tmp_path}/tiles", Hops("", tmp_path))
+    loop._back = build_back(made.encoder, made.detector, made.tracker, "e" * 32)
+    loop._rounds = Rounds([], "live")
+
+    def send(ingest_ns: int) -> list[TilePacket]:
+        loop._take_in(replace(make_packet(), stamps_ns={"ingest": ingest_ns}))
+        taken = loop._rounds.take()
+        for packet in taken:
+            loop._back._state(packet)
+        return taken
+
+    assert send(5)
+    loop._take_in(replace(make_packet(), stamps_ns={"ingest": 6}))  # waits
+    loop.give_up("front", now_ns=10)
+    loop._follow_orders()
+    assert not loop._rounds.take(), "it was of the life that is over"
+    assert not send(9), "late"
+    assert not loop._rounds.is_open("front")
+    assert loop._back._cameras == {}
+    assert send(11), "a new life"
+    for i in range(300):
+        loop.give_up(f"camera-{i}", now_ns=12)
+    loop._follow_orders()
+    assert len(loop._given_up_ns) == 256
 
 
 def test_waits_double_until_a_process_has_lived_for_a_minute():
