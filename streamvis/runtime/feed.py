@@ -104,7 +104,10 @@ class CameraFeed:
         until then a frame that waits would look like one that was dropped."""
         state, error = self._ending() if is_drained else self._condition()
         counts = front.account(self.seen)
-        return CameraReport(self._camera, state, counts, error, self._rate_hz, self._source.info)
+        info = self._source.info
+        return CameraReport(
+            self._camera, state, counts, error, self._rate_hz, info, is_last=is_drained
+        )
 
     def _condition(self) -> tuple[str, str]:
         """(state, what is wrong) while it runs."""

@@ -225,7 +225,7 @@ class _CameraBook:
         report: then nothing waits between its threads any more."""
         frames, lost = max(self._newest.source_frames, at_least), dict(self._newest.lost)
         counts = self.report.counts
-        if self.report.is_over and self.report.state != "crashed" and counts.frames >= frames:
+        if self.report.is_settled and self.report.state != "crashed" and counts.frames >= frames:
             frames = counts.frames
             lost["source"] = counts.lost_source
             lost["decode"] = counts.lost_decode

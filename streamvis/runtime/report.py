@@ -24,10 +24,16 @@ class CameraReport:
     error: str = ""
     rate_hz: float | None = None  # results a second to expect, when frames are paced
     info: CameraInfo | None = None  # None before it is open
+    is_last: bool = True  # False while the camera goes on, or tries again, whatever its state
 
     @property
     def is_over(self) -> bool:
         return self.state not in _RUNNING
+
+    @property
+    def is_settled(self) -> bool:
+        """No frame waits any more, so that whatever was not taken was dropped."""
+        return self.is_over and (self.is_last or self.state == "cut_off")
 
     @property
     def is_failed(self) -> bool:

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from streamvis.runtime.ledger import CameraStatus
+from streamvis.runtime.report import REMOVED
 from streamvis.runtime.session import Session
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -18,6 +19,7 @@ class Metrics:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._most_lost: dict[tuple[str, str], int] = {}  # by camera and stage
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -26,8 +28,9 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Called by Prometheus' registry."""
-        cameras = self._session.ledger.status(recent=True)
-        yield from _frames(cameras)
+        known = self._session.ledger.status(recent=True)
+        cameras = [status for status in known if status.state != REMOVED]
+        yield from _frames(cameras, self._lost(cameras))
         yield from _times(cameras)
         yield _states(cameras)
         deaths = CounterMetricFamily(
@@ -36,8 +39,19 @@ class Metrics:
         deaths.add_metric([], self._session.num_worker_deaths)
         yield deaths
 
+    def _lost(self, cameras: list[CameraStatus]) -> dict[tuple[str, str], int]:
+        """The most it ever was: a frame that was given up may come after all, and a counter that
+        sinks was started anew, says Prometheus."""
+        before = self._most_lost
+        self._most_lost = {
+            (status.camera, stage): max(count, before.get((status.camera, stage), 0))
+            for status in cameras
+            for stage, count in status.ledger.lost.items()
+        }
+        return self._most_lost
 
-def _frames(cameras: list[CameraStatus]) -> Iterator[Metric]:
+
+def _frames(cameras: list[CameraStatus], most_lost: dict[tuple[str, str], int]) -> Iterator[Metric]:
     source = CounterMetricFamily(
         "streamvis_source_frames", "Frames the camera had", labels=["camera"]
     )
@@ -55,8 +69,8 @@ def _frames(cameras: list[CameraStatus]) -> Iterator[Metric]:
         source.add_metric([status.camera], ledger.source_frames)
         published.add_metric([status.camera], ledger.published)
         in_flight.add_metric([status.camera], ledger.in_flight)
-        for stage, count in ledger.lost.items():
-            lost.add_metric([status.camera, stage], count)
+    for labels, count in most_lost.items():
+        lost.add_metric(labels, count)
     yield from (source, published, lost, in_flight)
 
 

@@ -59,6 +59,16 @@ def test_a_cameras_report_counts_only_when_it_is_over(books):
     assert ledger(books).in_flight == 1
 
 
+def test_a_live_camera_that_tries_again_is_not_over_whatever_its_state(books):
+    books.see(seen(frames=2, published=1, in_flight=1))
+    counts = SourceCounts(frames=9, lost_policy=8)
+    for state in ("auth_failed", "not_found", "timeout", "codec_unsupported"):
+        books.update(CameraReport("front", state, counts, is_last=False))
+        assert (ledger(books).source_frames, ledger(books).lost["policy"]) == (2, 0)
+    books.update(CameraReport("front", "timeout", counts))
+    assert (ledger(books).source_frames, ledger(books).lost["policy"]) == (9, 8)
+
+
 def test_what_is_in_flight_at_the_end_was_lost_on_the_way(books):
     books.see(seen(frames=4, published=1, in_flight=3))
     list(books.finish())
