@@ -8,6 +8,7 @@ from streamvis import wire
 from streamvis.wire import LastSeq, Observed, Parts, Snapshot
 
 _MAX_HELD = 4096  # messages; more come only when nobody answers
+_MAX_HELD_BYTES = 1 << 26
 
 Update = tuple[Observed, Parts]
 
@@ -25,7 +26,8 @@ class Joining:
         self.has_pulse = False  # a heartbeat came
         self.must_ask = False  # for a snapshot; whoever asked sets it back
         self._epoch = ""  # of the heartbeats
-        self._held: deque[Update] = deque(maxlen=_MAX_HELD)
+        self._held: deque[Update] = deque()
+        self._num_held_bytes = 0
         self._snapshot: Snapshot | None = None  # that waits for its barrier
 
     def see(self, seen: Observed, parts: Parts) -> tuple[list[Parts], list[Update]]:
@@ -39,7 +41,7 @@ class Joining:
             self.service = _service(seen)
         if self.is_joined:
             return [], [(seen, parts)]
-        self._held.append((seen, parts))
+        self._hold(seen, parts)
         if is_beat and seen.header.get("stopped") is True:  # nobody will answer any more
             return self._join([], list(self._held))
         return self._match() if self._snapshot else ([], [])
@@ -51,19 +53,34 @@ class Joining:
         self._snapshot = snapshot
         return self._match()
 
+    def _hold(self, seen: Observed, parts: Parts) -> None:
+        self._held.append((seen, parts))
+        self._num_held_bytes += _size(parts)
+        while len(self._held) > _MAX_HELD or self._num_held_bytes > _MAX_HELD_BYTES:
+            self._release()
+
+    def _release(self) -> Update:
+        update = self._held.popleft()
+        self._num_held_bytes -= _size(update[1])
+        return update
+
+    def _release_all(self) -> None:
+        self._held.clear()
+        self._num_held_bytes = 0
+
     def _begin(self, epoch: str) -> None:
         """Another publisher: the state begins anew."""
         self._epoch = epoch
         self.is_joined = False
         self._snapshot = None
-        self._held.clear()
+        self._release_all()
         self.must_ask = True
 
     def _match(self) -> tuple[list[Parts], list[Update]]:
         assert self._snapshot is not None, "nothing to match"
         barrier = self._snapshot.barrier
         while self._held:
-            seen, _ = self._held.popleft()
+            seen, _ = self._release()
             if seen.kind != "hb":
                 continue
             here = LastSeq(seen.epoch, seen.seq)
@@ -79,8 +96,12 @@ class Joining:
         self.is_joined = True
         self.must_ask = False
         self._snapshot = None
-        self._held.clear()
+        self._release_all()
         return before, now
+
+
+def _size(parts: Parts) -> int:
+    return sum(map(len, parts))
 
 
 def _service(seen: Observed) -> str | None:

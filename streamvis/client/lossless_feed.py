@@ -14,6 +14,7 @@ from streamvis.client.connect import connect, subscribe, tell
 from streamvis.client.curve import ClientKeys
 from streamvis.client.feed import Arrival, receive
 from streamvis.client.inbox import Inbox
+from streamvis.client.patience import Patience
 from streamvis.errors import AddressError, Lagging
 from streamvis.wire import Batch, Heartbeat, LeaveRequest, Observed, Parts, ReadRequest, Refusal
 
@@ -42,6 +43,7 @@ class LosslessFeed:
         self._address = address
         self._inbox = inbox
         self._keys = keys
+        self._patience = Patience(address)
         self._store, self._handed = _read_cursor(resume)  # position the caller has
         self._received = self._handed  # what is sent again is not taken again
         self._num_waiting = 0  # received, and not yet with the caller
@@ -76,6 +78,7 @@ class LosslessFeed:
         answer = receive(self._service) if self._service else None
         if answer is not None:
             self._heard_s = now_s
+            self._patience.answered()
             return iter(self._book_answer(answer))
         return None
 
@@ -117,9 +120,11 @@ class LosslessFeed:
                 f"{self._address} has no lossless mode: an older streamvis publishes there. "
                 "Leave out lossless=True."
             )
+        self._patience.check(now_s)
         self._hang_up()
         service = Address.parse(message.service).seen_from(self._address)
         self._service = connect(zmq.DEALER, service, _CREDIT, self._keys)
+        self._patience.asked(service, now_s)
         self._session += 1
         self._heard_s = self._told_s = now_s
         self._ask(after=self._received)

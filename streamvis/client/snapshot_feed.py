@@ -13,6 +13,7 @@ from streamvis.client.curve import ClientKeys
 from streamvis.client.feed import Arrival, LiveFeed, receive
 from streamvis.client.inbox import Inbox
 from streamvis.client.joining import Joining, Update
+from streamvis.client.patience import Patience
 from streamvis.errors import AddressError
 from streamvis.wire import Parts, Snapshot, SnapshotRequest
 
@@ -29,6 +30,7 @@ class SnapshotFeed(LiveFeed):
         self._address = address
         self._keys = keys
         self._joining = Joining()
+        self._patience = Patience(address)
         self._request = 0
         self._asked_s = 0.0
         self._service: zmq.Socket[bytes] | None = None  # while an answer is awaited
@@ -42,14 +44,17 @@ class SnapshotFeed(LiveFeed):
         return LiveFeed.patience_s if self._joining.is_joined else _REPEAT_S
 
     def take(self, now_s: float) -> Iterator[Arrival] | None:
-        """Raises AddressError if the pipeline knows no snapshots."""
+        """Raises AddressError if the pipeline knows no snapshots, or nothing answers where it says."""
         answer = receive(self._service) if self._service else None
         parts = receive(self._socket) if answer is None else None
         found = None
         if answer is not None:
             found = self._book_answer(answer)
         elif parts is not None:
-            found = self._book_both(*self._joining.see(wire.peek(parts), parts))
+            seen = wire.peek(parts)
+            if seen.kind == "hb":
+                self._patience.check(now_s)
+            found = self._book_both(*self._joining.see(seen, parts))
         self._ask_if_due(now_s)
         return found
 
@@ -58,6 +63,7 @@ class SnapshotFeed(LiveFeed):
         super().close()
 
     def _book_answer(self, parts: Parts) -> Iterator[Arrival]:
+        self._patience.answered()
         answer = wire.decode_answer(parts)
         if isinstance(answer, Snapshot) and answer.request == self._request:
             return self._book_both(*self._joining.answer(answer))
@@ -89,6 +95,7 @@ class SnapshotFeed(LiveFeed):
         self._hang_up()
         service = Address.parse(self._joining.service).seen_from(self._address)
         self._service = connect(zmq.DEALER, service, _QUEUE_LENGTH, self._keys)
+        self._patience.asked(service, now_s)
         self._request += 1
         tell(self._service, SnapshotRequest(self._request, tuple(self._inbox.topics)))
         self._joining.must_ask = False

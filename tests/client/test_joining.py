@@ -200,3 +200,6 @@ def test_what_is_held_back_is_bounded() -> None:
     for _ in range(5000):
         client.see(pipeline.stream[-1])
     assert len(client.joining._held) == 4096
+    for _ in range(40):
+        client.joining.see(wire.peek(pipeline.stream[-1]), [*pipeline.stream[-1], bytes(1 << 22)])
+    assert len(client.joining._held) < 16

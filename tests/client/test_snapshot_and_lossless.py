@@ -100,6 +100,22 @@ def test_asyncio_gets_a_snapshot_too(tmp_path: Path) -> None:
         assert asyncio.run(read(e.proxy.address)).frame_index == 7
 
 
+@contract("subscribers")
+@pytest.mark.parametrize("how", ["snapshot", "lossless"])
+def test_a_service_behind_a_firewall_is_named(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamvis.client.patience._PATIENCE_S", 0.3)
+    monkeypatch.setattr("streamvis.client.lossless_feed._SILENCE_S", 0.1)
+    with endpoint(tmp_path) as e:
+        e.heart.service = f"ipc://{tmp_path}/nobody"
+        with Subscriber(e.proxy.address, timeout_ms=WAIT_S * 1000, **{how: True}) as sub:
+            with pytest.raises(AddressError, match="nobody gave no answer"):
+                next(sub)
+            with pytest.raises(AddressError, match="nobody gave no answer"):
+                next(sub)
+
+
 def test_an_older_pipeline_is_told_apart(tmp_path: Path) -> None:
     with endpoint(tmp_path) as e:
         e.heart.service = None
