@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import random
 import re
 from contextlib import suppress
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from streamvis.errors import ConfigError, SourceError
 from streamvis.redact import redact
+from streamvis.runtime.changes import find_changes
 from streamvis.source.config import LiveConfig, SourceConfig
 from streamvis.source.decode_link import (
     NUM_SLOTS,
@@ -206,6 +208,8 @@ SECRETS = [
     "rtsp://s3cr3t@10.0.0.5/cam",
     "http://10.0.0.5/snap?user=root&pwd=s3cr3t&channel=2",
     "https://host/live.m3u8?access_token=s3cr3t",
+    "rtsp://10.0.0.5:554/user=admin_password=s3cr3t_channel=1_stream=0.sdp",
+    "rtsp://10.0.0.5/user=s3cr3t&password=s3cr3t&channel=1&stream=0.sdp?",
 ]
 
 
@@ -229,6 +233,45 @@ def test_a_pipeline_file_is_never_written_down_with_its_credentials(uri):
     other = PipelineConfig.from_resolved(config.resolved_json())
     assert other.sources["a"].uri == redact(uri)
     assert other.resolved_json() == config.resolved_json()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"headers": "Authorization: Bearer s3cr3t"}, {"http_proxy": "http://me:s3cr3t@proxy:3128"}],
+)
+def test_ffmpegs_options_reach_the_camera_and_are_never_written_down(options):
+    entry = {"uri": "https://h/live.m3u8", "live": {"options": options}}
+    config = PipelineConfig.model_validate(
+        {"version": 1, "name": "p", "defaults": {"live": entry["live"]}, "sources": {"a": entry}}
+    )
+    for text in (config.model_dump_json(), config.resolved_json(), repr(config), str(config)):
+        assert "s3cr3t" not in text
+    assert pickle.loads(pickle.dumps(config)).sources["a"].live.options == options
+    other = PipelineConfig.model_validate(
+        {"version": 1, "name": "p", "sources": {"a": {"uri": entry["uri"]}}}
+    )
+    assert find_changes(other, config).changed == ("a",)
+    again = PipelineConfig.from_resolved(config.resolved_json())
+    assert again.resolved_json() == config.resolved_json()
+
+
+@pytest.mark.parametrize(
+    "uri", ["rtsp:/root:s3cr3t@cam/1", "rtsp:root:s3cr3t@cam", "/here/rtsp:/root:s3cr3t@cam/1"]
+)
+def test_a_mistyped_uri_with_a_login_is_refused_and_not_shown(uri):
+    with pytest.raises(ValidationError, match="a login without scheme://") as refused:
+        SourceConfig.model_validate({"uri": uri})
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_a_mistyped_uri_is_not_shown_by_who_does_not_read_it():
+    said = str(SourceError("rtsp:/root:s3cr3t@cam/1: there is no such file"))
+    assert said == "rtsp:/***@cam/1: there is no such file"
+
+
+def test_a_folder_may_be_called_anything():
+    uri = "/data/user=3/a@b/clip.mp4"
+    assert SourceConfig.model_validate({"uri": uri}).model_dump(mode="json")["uri"] == uri
 
 
 @pytest.mark.parametrize("text", ["a plain text", "tcp://127.0.0.1:7700", "/data/a@b/c.mp4", ""])
