@@ -8,6 +8,8 @@ import os
 import pickle
 import random
 import re
+import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -22,6 +24,7 @@ from pydantic import ValidationError
 from streamvis.errors import ConfigError, SourceError
 from streamvis.redact import redact
 from streamvis.runtime.changes import find_changes
+from streamvis.source import decode_link
 from streamvis.source.config import LiveConfig, SourceConfig
 from streamvis.source.decode_link import (
     NUM_SLOTS,
@@ -35,6 +38,8 @@ from streamvis.source.decode_link import (
     make_memory,
     make_pair,
 )
+from streamvis.source.decoder import Decoder
+from streamvis.source.live import LiveSource
 from streamvis.source.reconnect import Backoff
 from streamvis.source.stream import StreamPackets
 from streamvis.source.watchdog import Watchdog
@@ -200,6 +205,93 @@ def test_whatever_a_decode_process_sends_is_refused_or_harmless(data):
         with suppress(LinkBroken):
             report = source.receive(0.1)
             assert isinstance(report, CameraInfo | Frame | AccessUnit | Dropped | Over)
+
+
+@contract("hostile_bytes", "g")
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"kind": "info", "width": 1, "height": 1, "fps": 10**400, "codec": ""},
+        {"kind": "info", "width": 1, "height": 1, "fps": float("inf"), "codec": ""},
+        {"kind": "dropped", "index": 10**400, "lost_decode": 0},
+        {"kind": "unit", "num_bytes": [2**40, -(2**40)]},
+        {"kind": "unit", "num_bytes": [-1, 1]},
+        {"kind": "unit", "num_bytes": [1.5, 0]},
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(link, message):
+    source, _, others = link
+    others.send(json.dumps(message).encode())
+    with pytest.raises(LinkBroken, match="nonsense"):
+        source.receive(1)
+
+
+@contract("hostile_bytes", "g")
+def test_a_unit_that_drips_and_a_process_that_never_reads_hold_nobody(link, monkeypatch):
+    source, _, others = link
+    monkeypatch.setattr(decode_link, "_UNIT_PATIENCE_S", 0.3)
+    monkeypatch.setattr(decode_link, "_SEND_PATIENCE_S", 0.3)
+    others.send(json.dumps({"kind": "unit", "num_bytes": [1000, 0]}).encode())
+    dripping = threading.Event()
+
+    def drip() -> None:
+        with suppress(OSError):
+            while not dripping.wait(0.05):
+                others.send(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    began_s = time.monotonic()
+    with pytest.raises(LinkBroken, match="in the middle"):
+        source.receive(1)
+    assert time.monotonic() - began_s < 2
+    dripping.set()
+    thread.join()
+    order = Order("rtsp://h/c", "tcp", 5.0, True, {"x": "y" * 50_000}, None, 0, wants_units=False)
+    with pytest.raises(LinkBroken, match="takes nothing"):
+        for _ in range(100):
+            source.give(order)
+
+
+@contract("decode_process", "a")
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), LinkBroken("gone")]
+)
+def test_a_camera_outlives_a_host_that_has_no_process_left_for_it(error, monkeypatch):
+    config = SourceConfig.model_validate(
+        {"uri": "rtsp://h/c", "live": {"retry_after": "1ms", "retry_at_most": "1ms"}}
+    )
+    source = LiveSource("front", config, (64, 32))
+    tries = []
+
+    def give(_: Decoder, order: Order) -> None:
+        tries.append(order)
+        if len(tries) == 5:
+            source.live.stop()
+        raise error
+
+    monkeypatch.setattr(Decoder, "give", give)
+    assert source.grab() is None
+    assert len(tries) == 5
+    assert source.live.condition.state == "connecting"
+    assert "no decode process" in source.live.condition.error
+    source.close()
+
+
+def test_a_decoder_that_could_not_start_leaves_no_files_behind(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    decoder = Decoder("front", (64, 32))
+    order = Order("rtsp://h/c", "tcp", 5.0, True, {}, None, 0, wants_units=False)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(5):
+        with pytest.raises(OSError, match="temporarily"):
+            decoder.give(order)
+        decoder.kill()
+    decoder.close()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 SECRETS = [
