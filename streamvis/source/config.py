@@ -122,3 +122,7 @@ class SourceConfig(ConfigModel):
     @property
     def is_live(self) -> bool:
         return is_live(self.uri)
+
+    def without_credentials(self) -> SourceConfig:
+        """For who must not read the camera."""
+        return self.model_copy(update={"uri": _told(self.uri), "live": LiveConfig()})

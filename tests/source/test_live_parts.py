@@ -226,6 +226,11 @@ def test_numbers_that_cannot_be_are_refused(link, message):
         source.receive(1)
 
 
+def _give_many(source: SourceEnd, order: Order) -> None:
+    for _ in range(100):
+        source.give(order)
+
+
 @contract("hostile_bytes", "g")
 def test_a_unit_that_drips_and_a_process_that_never_reads_hold_nobody(link, monkeypatch):
     source, _, others = link
@@ -249,8 +254,7 @@ def test_a_unit_that_drips_and_a_process_that_never_reads_hold_nobody(link, monk
     thread.join()
     order = Order("rtsp://h/c", "tcp", 5.0, True, {"x": "y" * 50_000}, None, 0, wants_units=False)
     with pytest.raises(LinkBroken, match="takes nothing"):
-        for _ in range(100):
-            source.give(order)
+        _give_many(source, order)
 
 
 @contract("decode_process", "a")
