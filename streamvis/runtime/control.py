@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from streamvis.config.load import explain
 from streamvis.errors import ConfigError, ControlError, StreamvisError
 from streamvis.runtime.changes import Changes, find_changes
 from streamvis.runtime.engine import Engine
@@ -208,8 +209,6 @@ def _read_source(config: PipelineConfig, name: str, values: Mapping[str, Any]) -
         defaults = {key: getattr(config.defaults, key) for key in config.defaults.model_fields_set}
         return SourceConfig.model_validate({**defaults, **values})
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"source {name}: {where}: {first['msg']}") from None
+        raise ConfigError(f"source {name}: {explain(error, SourceConfig)}") from None
     except ValueError as error:
         raise ConfigError(f"source: {error}") from None

@@ -131,7 +131,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path):
         control = run.session.control
         with pytest.raises(ControlError, match="is there already"):
             control.add("a", {"uri": "x.mp4"})
-        with pytest.raises(ConfigError, match="source b: lop"):
+        with pytest.raises(ConfigError, match="source b: lop: unknown key"):
             control.add("b", {"uri": "x.mp4", "lop": True})
         with pytest.raises(ConfigError, match="cannot be a name"):
             control.add("b/c", {"uri": "x.mp4"})
