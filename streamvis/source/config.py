@@ -66,6 +66,9 @@ class LiveConfig(ConfigModel):
     """How a live camera is reached, and when it is given up."""
 
     transport: Transport = Field(default="tcp", description="Of RTSP: what carries the media")
+    tls_verify: bool = Field(
+        default=True, description="https and rtsps: refuse a certificate that no authority signed"
+    )
     timeout: DurationNs = Field(
         default=5_000_000_000, gt=0, description="Connect anew when nothing came for so long"
     )

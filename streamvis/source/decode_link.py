@@ -60,6 +60,7 @@ class Order:
     last_ns: int  # media time of the last frame before; what follows must be later
     wants_units: bool
     with_motion: bool = False  # frames carry the codec's motion where it tells
+    is_verifying: bool = True  # that a TLS server is who it says
 
     @property
     def is_again(self) -> bool:

@@ -127,6 +127,7 @@ class LiveSource:
             last_ns=self._last_ns,
             wants_units=self.on_unit is not None,
             with_motion=self._with_motion,
+            is_verifying=live.tls_verify,
         )
         try:
             self._decoder.give(order)
