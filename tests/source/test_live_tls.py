@@ -72,7 +72,7 @@ def camera(tmp_path: Path) -> Iterator[TlsCamera]:
 
 @pytest.mark.parametrize("scheme", ["https", "rtsps"])
 def test_a_camera_that_nobody_vouches_for_never_gets_the_login(scheme, camera):
-    with pytest.raises(SourceError, match="live.tls_verify: false") as refused:
+    with pytest.raises(SourceError, match=r"live\.tls_verify: false") as refused:
         probe(f"{scheme}://{camera.host}/film.mp4", LiveConfig(timeout="5s"), 0.2, (64, 32))
     assert "s3cr3t" not in str(refused.value)
     assert camera.logins == []
