@@ -254,6 +254,11 @@ class PipelineConfig(ConfigModel):
             wanted |= {"img", "plan"} if self.reuses_tiles else {"img"}
         return frozenset(wanted)
 
+    def without_credentials(self) -> PipelineConfig:
+        """The same pipeline for processes that read no live camera."""
+        sources = {name: source.without_credentials() for name, source in self.sources.items()}
+        return self.model_copy(update={"sources": sources, "defaults": SourceDefaults()})
+
     def recording_to(self, folder: Path) -> PipelineConfig:
         """The same pipeline, recorded into `folder`; other wishes of its own record are kept."""
         record = self.record.model_copy(update={"dir": folder}) if self.record else None

@@ -23,6 +23,9 @@ def probe_uri(
     ],
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to look.")] = 5.0,
     transport: Annotated[str, typer.Option(help="Of RTSP: tcp or udp.")] = "tcp",
+    tls_verify: Annotated[
+        bool, typer.Option(help="Refuse a certificate that no authority signed.")
+    ] = True,
     timeout: Annotated[str, typer.Option(help="Give up when nothing comes for so long.")] = "5s",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object.")] = False,
 ) -> None:
@@ -31,7 +34,9 @@ def probe_uri(
     Exit code 3 if it cannot be read. SRT is not read: PyAV's FFmpeg is built without it.
     """
     try:
-        live = LiveConfig.model_validate({"transport": transport, "timeout": timeout})
+        live = LiveConfig.model_validate(
+            {"transport": transport, "timeout": timeout, "tls_verify": tls_verify}
+        )
     except ValidationError as error:
         raise typer.BadParameter(error.errors()[0]["msg"]) from None
     report = probe(uri, live, seconds, EncoderConfig().input_size)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.table import Table
 
+from streamvis.config.load import read_overrides
 from streamvis.serve.places import find_session
 from streamvis.serve.socket import ask
 
@@ -56,12 +56,14 @@ def add(
     uri: Annotated[str, typer.Argument(metavar="URI", help="What `uri` says in a pipeline file.")],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Another key of it, e.g. loop=true."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Another key of it, e.g. live.transport=udp."
+        ),
     ] = None,
     at: At = None,
 ) -> None:
     """Add a camera; the others go on. Its state tells how it goes: `streamvis source list`."""
-    values = dict(map(_read_setting, settings or ()))
+    values = read_overrides(settings or ())
     values["uri"] = uri if "://" in uri else str(Path(uri).absolute())
     ask(find_session(at), {"verb": "add", "name": name, "source": values})
     print(f"{name}: added")
@@ -79,10 +81,3 @@ def restart(name: Name, at: At = None) -> None:
     """Stop a camera and begin again; the numbers of its frames go on."""
     ask(find_session(at), {"verb": "restart", "name": name})
     print(f"{name}: restarted")
-
-
-def _read_setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise typer.BadParameter(f"write KEY=VALUE, not {text}")
-    return key, yaml.safe_load(value)

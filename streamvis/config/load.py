@@ -63,6 +63,15 @@ def check_config(
     return _check(data, model, overrides, {}, origin)
 
 
+def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """The values of `key.path=value` strings alone, nested as their keys are. Raises
+    ConfigError."""
+    data: dict[str, Any] = {}
+    for text in overrides:
+        _apply_override(data, text, {})
+    return data
+
+
 def _check(
     data: dict[str, Any],
     model: type[T],
@@ -231,18 +240,24 @@ def _explain_yaml(error: yaml.YAMLError, path: Path) -> str:
 def _explain(
     error: ValidationError, model: type[ConfigModel], places: Mapping[Key, _Place], path: Path
 ) -> str:
-    first = error.errors()[0]
-    at: Key = first["loc"]
+    at: Key = error.errors()[0]["loc"]
     place = next((places[at[:n]] for n in range(len(at), 0, -1) if at[:n] in places), path)
+    return f"{place}: {explain(error, model)}"
+
+
+def explain(error: ValidationError, model: type[ConfigModel]) -> str:
+    """The first thing that is wrong: the key's path, and why."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    at: Key = first["loc"]
     if first["type"] == "extra_forbidden":
         names = sorted(_names_at(model.model_json_schema(), at[:-1]))
         near = difflib.get_close_matches(str(at[-1]), names, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"valid here: {', '.join(names)}"
-        return f"{place}: {_dotted(at)}: unknown key; {hint}"
+        return f"{_dotted(at)}: unknown key; {hint}"
     if first["type"] == "missing":
-        return f"{place}: {_dotted(at)}: this key is required"
+        return f"{_dotted(at)}: this key is required"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{place}: {_dotted(at)}: {message}" if at else f"{place}: {message}"
+    return f"{_dotted(at)}: {message}" if at else message
 
 
 def _names_at(schema: Mapping[str, Any], at: Key) -> set[str]:

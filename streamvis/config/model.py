@@ -25,7 +25,12 @@ _UNIT_BYTES = {"B": 1, "kB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000, "TB": 
 class ConfigModel(BaseModel):
     """A frozen model that refuses unknown keys; it sits beside the stage it configures."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # it may be a password
+    )
 
 
 class Located(str):

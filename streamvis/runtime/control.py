@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from streamvis.errors import ConfigError, ControlError
+from streamvis.config.load import explain
+from streamvis.errors import ConfigError, ControlError, StreamvisError
 from streamvis.runtime.changes import Changes, find_changes
 from streamvis.runtime.engine import Engine
+from streamvis.runtime.report import CameraReport
 from streamvis.runtime.roster import Roster
 from streamvis.source.config import SourceConfig
 from streamvis.topology import PipelineConfig
@@ -72,7 +74,7 @@ class Control:
             self._roster.drop(report)
             self._leaving.discard(report.camera)
             if report.camera in self.config.sources:
-                self._begin(report.camera)
+                self._begin_again(report.camera)
 
     def close(self) -> None:
         """No more orders: it stops."""
@@ -83,9 +85,15 @@ class Control:
             raise ControlError(f"camera {name} is there already; remove or restart it")
         if len(self.config.sources) >= _MAX_CAMERAS:
             raise ControlError(f"there are {_MAX_CAMERAS} cameras; remove one first")
-        self._want({**self.config.sources, name: source})
-        if name not in self._leaving:
+        before = self.config
+        self._want({**before.sources, name: source})
+        if name in self._leaving:
+            return
+        try:
             self._begin(name)
+        except BaseException:
+            self._adopt(before)
+            raise
 
     def _remove(self, name: str) -> None:
         self._source(name)
@@ -106,6 +114,7 @@ class Control:
             self._restart(name, wanted.sources[name])
         for name in changes.added:
             self._add(name, wanted.sources[name])
+        self._adopt(self.config.model_copy(update={"defaults": wanted.defaults}))
         return changes
 
     def _want(self, sources: dict[str, SourceConfig]) -> None:
@@ -114,19 +123,29 @@ class Control:
                 "a replay's cameras stay as they are, or it could not be repeated; stop it, "
                 "change the pipeline file and start it again"
             )
-        wanted = self.config.model_copy(update={"sources": sources})
-        size = len(wanted.resolved_json().encode())
-        if size > MAX_CONFIG_BYTES and len(sources) >= len(self.config.sources):
+        self._adopt(self.config.model_copy(update={"sources": sources}))
+
+    def _adopt(self, config: PipelineConfig) -> None:
+        size = len(config.resolved_json().encode())
+        if size > MAX_CONFIG_BYTES and len(config.sources) >= len(self.config.sources):
             raise ControlError(
                 f"the configuration would have {size} bytes, more than {MAX_CONFIG_BYTES}; "
                 "shorten the sources' options, or remove a camera first"
             )
-        self.config = wanted
-        self._roster.change(self.config)
+        self.config = config
+        self._roster.change(config)
 
     def _begin(self, name: str) -> None:
         assert self._engine is not None, "attach() comes first"
         self._engine.add(self.config, name)
+
+    def _begin_again(self, name: str) -> None:
+        """Whoever ordered it is gone: what goes wrong now is this camera's error."""
+        try:
+            self._begin(name)
+        except StreamvisError as error:
+            self._want({n: source for n, source in self.config.sources.items() if n != name})
+            self._roster.note([CameraReport(name, "error", error=str(error))])
 
     def _leave(self, name: str) -> None:
         assert self._engine is not None, "attach() comes first"
@@ -193,11 +212,9 @@ def _read_source(config: PipelineConfig, name: str, values: Mapping[str, Any]) -
     """Of keys as they stand in a pipeline file; its defaults hold here, too."""
     try:
         check_name(name)
-        defaults = config.defaults.model_dump(exclude_unset=True)
+        defaults = {key: getattr(config.defaults, key) for key in config.defaults.model_fields_set}
         return SourceConfig.model_validate({**defaults, **values})
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"source {name}: {where}: {first['msg']}") from None
+        raise ConfigError(f"source {name}: {explain(error, SourceConfig)}") from None
     except ValueError as error:
         raise ConfigError(f"source: {error}") from None

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 _PULSE_S = 1.0
 _OPEN_S = 300.0  # the largest models load in less
 _OPEN_AGAIN_S, _OPEN_AGAIN_FACTOR = 30.0, 4.0  # at least, and of the slowest so far
-_NODE_S = 1.0  # for a node to take a connection
+_NODE_S = 0.2  # for a node to take a connection: the session's thread waits
 
 
 @dataclass(eq=False)
@@ -69,7 +69,7 @@ class Workers:
         """`on_serving(place, where)` is called when a replacement takes packets."""
         self.error: StreamvisError | None = None  # why the run cannot go on
         self.dead_epochs: set[str] = set()  # of workers that were lost
-        self._config = config
+        self._config = config.without_credentials()  # workers may be on other hosts
         self._hops = hops
         self._calls = calls
         self._on_serving = on_serving
@@ -183,7 +183,7 @@ class Workers:
         taken = Counter(worker.node for worker in living if worker)
         known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
         nodes = [str(node["NodeID"]) for node in known if node["Alive"] and _answers(node)]
-        return min(nodes, key=lambda node: (taken[node], node != own, node))
+        return min(nodes, key=lambda node: (taken[node], node != own, node), default=own)
 
     def _opened(self, worker: _Worker, outcome: Outcome) -> None:
         place = self._place_of(worker)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from streamvis.config.model import ConfigModel, DurationNs, resolve_path
-from streamvis.redact import redact
+from streamvis.redact import HIDDEN, redact
 
 SYNTH_SCHEME = "synth://"
 LIVE_SCHEMES = ("rtsp", "rtsps", "http", "https", "udp")
 DEVICE_FOLDER = "/dev/"
+
+# `rtsp:/user:password@host`: taken for a path it would be printed whole.
+_MISTYPED = re.compile(r"(?:^|/)[a-zA-Z][\w+.-]*:.*@", re.DOTALL)
 
 Transport = Literal["tcp", "udp"]
 
@@ -19,6 +23,8 @@ Transport = Literal["tcp", "udp"]
 def _resolve_uri(value: object) -> str:
     text = str(value)
     scheme, colon, _ = text.partition("://")
+    if _MISTYPED.search(scheme):
+        raise ValueError("a login without scheme:// before it; write rtsp://USER:PASSWORD@HOST")
     if not colon:
         return str(resolve_path(value))
     if scheme in LIVE_SCHEMES or text.startswith(SYNTH_SCHEME):
@@ -34,8 +40,21 @@ def _resolve_uri(value: object) -> str:
     )
 
 
-SourceUri = Annotated[str, BeforeValidator(_resolve_uri), PlainSerializer(redact, when_used="json")]
+def _told(uri: str) -> str:
+    """A path holds no login, whatever its folders are called."""
+    return redact(uri) if "://" in uri else uri
+
+
+SourceUri = Annotated[str, BeforeValidator(_resolve_uri), PlainSerializer(_told, when_used="json")]
 """As it is written, with its credentials; they are left out wherever it is written down."""
+
+FfmpegOptions = Annotated[
+    dict[str, str],
+    PlainSerializer(
+        lambda options: dict.fromkeys(options, HIDDEN), return_type=dict[str, str], when_used="json"
+    ),
+]
+"""Any of them may hold a login (`headers`, `http_proxy`): their values are never written down."""
 
 
 def is_live(uri: str) -> bool:
@@ -47,6 +66,9 @@ class LiveConfig(ConfigModel):
     """How a live camera is reached, and when it is given up."""
 
     transport: Transport = Field(default="tcp", description="Of RTSP: what carries the media")
+    tls_verify: bool = Field(
+        default=True, description="https and rtsps: refuse a certificate that no authority signed"
+    )
     timeout: DurationNs = Field(
         default=5_000_000_000, gt=0, description="Connect anew when nothing came for so long"
     )
@@ -62,8 +84,10 @@ class LiveConfig(ConfigModel):
     retry_at_most: DurationNs = Field(
         default=1_000_000_000, gt=0, description="Longest wait between two attempts"
     )
-    options: dict[str, str] = Field(
-        default_factory=dict, description="FFmpeg's own, such as video_size: 1280x720"
+    options: FfmpegOptions = Field(
+        default_factory=dict,
+        repr=False,
+        description="FFmpeg's own, such as video_size: 1280x720",
     )
 
     @model_validator(mode="after")
@@ -101,3 +125,7 @@ class SourceConfig(ConfigModel):
     @property
     def is_live(self) -> bool:
         return is_live(self.uri)
+
+    def without_credentials(self) -> SourceConfig:
+        """For who must not read the camera."""
+        return self.model_copy(update={"uri": _told(self.uri), "live": LiveConfig()})

@@ -13,6 +13,7 @@ import math
 import mmap
 import os
 import socket
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,7 +32,9 @@ from streamvis.types import (
     LetterBox,
 )
 
-_UNIT_PATIENCE_S = 5.0
+_UNIT_PATIENCE_S = 2.0  # for all of an access unit: the thread does nothing else meanwhile
+_SEND_PATIENCE_S = 2.0  # for a process that reads nothing
+_MAX_INTEGER = 1 << 63
 NUM_SLOTS = 4  # pictures on their way: what comes while all are taken is dropped
 _CHUNK_BYTES = 1 << 16
 _MESSAGE_BYTES = 1 << 17
@@ -57,6 +60,7 @@ class Order:
     last_ns: int  # media time of the last frame before; what follows must be later
     wants_units: bool
     with_motion: bool = False  # frames carry the codec's motion where it tells
+    is_verifying: bool = True  # that a TLS server is who it says
 
     @property
     def is_again(self) -> bool:
@@ -150,7 +154,8 @@ class SourceEnd:
 
     def give(self, order: Order) -> None:
         self._slots.num_packets = 0
-        _send(self._socket, {**vars(order), "options": dict(order.options)})
+        plain = {**vars(order), "options": dict(order.options)}
+        _send(self._socket, plain, _SEND_PATIENCE_S)
 
     def receive(self, timeout_s: float) -> Report | None:
         """The next report; None when none came in time. Raises LinkBroken."""
@@ -162,7 +167,7 @@ class SourceEnd:
             if not isinstance(plain, dict):
                 raise ValueError(f"expected an object, got {type(plain).__name__}")
             return self._read(plain)
-        except (ValueError, LookupError, TypeError, ZeroDivisionError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
             raise LinkBroken(f"its decode process sent nonsense ({error!r})") from None
 
     def close(self) -> None:
@@ -187,7 +192,7 @@ class SourceEnd:
         slot = message.pop("slot")
         image = self._slots.read(slot)
         motion = self._slots.read_motion(slot) if message.pop("has_motion") else None
-        _send_raw(self._socket, bytes([slot]))
+        _send_raw(self._socket, bytes([slot]), _SEND_PATIENCE_S)
         letterbox = LetterBox(*_integers(message.pop("letterbox")))
         time_base = Fraction(*_integers(message.pop("time_base")))
         capture = _read_capture(message.pop("capture"))
@@ -204,11 +209,13 @@ class SourceEnd:
 
     def _read_unit(self, message: dict[str, Any]) -> AccessUnit:
         """Its bytes follow in datagrams of their own: the process sends them at once."""
-        sizes = message.pop("num_bytes")
-        if not 0 <= sum(sizes) <= _MAX_UNIT_BYTES:
+        sizes = _integers(message.pop("num_bytes"))
+        if min(sizes) < 0 or sum(sizes) > _MAX_UNIT_BYTES:
             raise ValueError(f"an access unit of {sizes} bytes")
-        data, extradata = (self._read_bytes(size) for size in sizes)
+        deadline_s = time.monotonic() + _UNIT_PATIENCE_S
+        data, extradata = (self._read_bytes(size, deadline_s) for size in sizes)
         width, height = _integers(message.pop("size"))
+        _integers([message["index"], message["pts"] or 0, message["dts"] or 0])
         return AccessUnit(
             data=data,
             extradata=extradata,
@@ -218,10 +225,11 @@ class SourceEnd:
             **message,
         )
 
-    def _read_bytes(self, count: int) -> bytes:
+    def _read_bytes(self, count: int, deadline_s: float) -> bytes:
         parts = []
         while count > 0:
-            part = _receive(self._socket, timeout_s=_UNIT_PATIENCE_S)
+            left_s = deadline_s - time.monotonic()
+            part = _receive(self._socket, left_s) if left_s > 0 else None
             if part is None:
                 raise LinkBroken("its decode process stopped in the middle of an access unit")
             parts.append(part)
@@ -296,7 +304,11 @@ def make_pair() -> tuple[socket.socket, socket.socket]:
 def make_memory(input_size: tuple[int, int]) -> int:
     """A file descriptor of memory that `Slots` fits into."""
     fd = os.memfd_create("streamvis-slots")
-    os.ftruncate(fd, Slots.num_bytes(input_size))
+    try:
+        os.ftruncate(fd, Slots.num_bytes(input_size))
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
@@ -307,15 +319,18 @@ def _motion_shape(input_size: tuple[int, int]) -> tuple[int, int, int]:
 
 
 def _integers(values: Collection[object]) -> list[int]:
-    checked = [value for value in values if isinstance(value, int)]
+    checked = [v for v in values if isinstance(v, int) and -_MAX_INTEGER <= v < _MAX_INTEGER]
     if len(checked) != len(values):
-        raise ValueError(f"expected integers, got {values}")
+        raise ValueError("expected integers of 64 bits")
     return checked
 
 
 def _read_info(message: dict[str, Any]) -> CameraInfo:
     width, height = _integers([message["width"], message["height"]])
-    return CameraInfo(width, height, float(message["fps"]), str(message["codec"]))
+    fps = float(message["fps"])
+    if not math.isfinite(fps):
+        raise ValueError(f"a frame rate of {fps}")
+    return CameraInfo(width, height, fps, str(message["codec"]))
 
 
 def _read_capture(message: dict[str, Any]) -> CaptureTime:
@@ -338,14 +353,16 @@ def _chunks(data: bytes) -> Iterator[bytes]:
         yield data[start : start + _CHUNK_BYTES]
 
 
-def _send(link: socket.socket, message: Mapping[str, Any]) -> None:
-    _send_raw(link, json.dumps(message).encode())
+def _send(link: socket.socket, message: Mapping[str, Any], timeout_s: float | None = None) -> None:
+    _send_raw(link, json.dumps(message).encode(), timeout_s)
 
 
-def _send_raw(link: socket.socket, data: bytes) -> None:
+def _send_raw(link: socket.socket, data: bytes, timeout_s: float | None = None) -> None:
     try:
-        link.settimeout(None)
+        link.settimeout(timeout_s)
         link.send(data)
+    except TimeoutError:
+        raise LinkBroken("its decode process takes nothing any more") from None
     except OSError as error:
         raise LinkBroken(f"its decode process is gone ({error.strerror})") from None
 

@@ -44,7 +44,8 @@ class Decoder:
         return self._slots.num_packets if self._slots else 0
 
     def give(self, order: Order) -> None:
-        """Begin a connection; the one before is over."""
+        """Begin a connection; the one before is over. Raises LinkBroken, and OSError when this
+        host has no process, memory or file left for it."""
         if self._num_orders >= _MAX_ORDERS:
             self.end()
         if self._process is None:
@@ -78,10 +79,12 @@ class Decoder:
         self._memory_fd, self._slots = -1, None
 
     def _start(self) -> None:
-        if self._slots is None:
+        if self._memory_fd < 0:
             self._memory_fd = make_memory(self._input_size)
+        if self._slots is None:
             self._slots = Slots(self._memory_fd, self._input_size)
         own, others = make_pair()
+        self._end = SourceEnd(own, self._slots, self._camera)
         fds = (others.fileno(), self._memory_fd)
         with others:
             self._process = subprocess.Popen(
@@ -95,7 +98,6 @@ class Decoder:
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             )
-        self._end = SourceEnd(own, self._slots, self._camera)
         self._num_orders = 0
 
     def _leave(self, patience_s: float) -> None:

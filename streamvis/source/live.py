@@ -116,7 +116,7 @@ class LiveSource:
 
     def _connect(self, now_ns: int) -> None:
         live = self._config.live
-        self._connection = _Connection(Watchdog(live.timeout, now_ns))
+        connection = self._connection = _Connection(Watchdog(live.timeout, now_ns))
         order = Order(
             uri=self._config.uri,
             transport=live.transport,
@@ -127,8 +127,13 @@ class LiveSource:
             last_ns=self._last_ns,
             wants_units=self.on_unit is not None,
             with_motion=self._with_motion,
+            is_verifying=live.tls_verify,
         )
-        self._decoder.give(order)
+        try:
+            self._decoder.give(order)
+        except (LinkBroken, OSError) as error:  # no memory, no file left: a matter of time
+            self._decoder.kill()
+            self._over(connection, Over("lost", f"{self._where}: no decode process ({error})"))
 
     def _take(self, report: Report, now: _Connection, now_ns: int) -> None:
         match report:

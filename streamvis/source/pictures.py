@@ -104,7 +104,7 @@ class PictureSource:
         self._anew: set[int] = set()  # pts of decoded pictures that are
         self._discarded: set[int] = set()  # pts of pictures that only others need
         self._num_unseen = 0  # frames that the source should have had after its end
-        self._is_damaged = False  # something was, since the last key frame
+        self._damage = _Damage()
 
     @property
     def lost_source(self) -> int:
@@ -149,6 +149,8 @@ class PictureSource:
         packet = coded.packet
         if coded.is_discont:
             self._restart()
+        if packet.is_keyframe:
+            self._damage.note_refresh(packet.pts)
         self._is_anew |= coded.is_jump
         if packet.size:
             self._order.push(packet.pts, packet.dts, coded.num_missing)
@@ -174,6 +176,7 @@ class PictureSource:
         """The pictures that the decoder holds are of the old round."""
         self._decode(None)
         self._packets.context.flush_buffers()
+        self._damage.begin()
         self._is_anew = True
 
     def _hand_out(self, coded: Coded) -> None:
@@ -225,14 +228,9 @@ class PictureSource:
         return frame
 
     def _is_corrupt(self, picture: av.VideoFrame, has_gap: bool) -> bool:
-        """FFmpeg tells of the damaged picture only, and not of those that are predicted from it
-        until the next key frame. A packet that gave no picture is damage where each has one."""
-        if picture.key_frame:
-            self._is_damaged = False
-        elif has_gap and self._packets.context.name in _PICTURE_A_PACKET:
-            self._is_damaged = True
-        self._is_damaged |= picture.is_corrupt
-        return self._is_damaged
+        """A packet that gave no picture is damage where each has one."""
+        is_gap = has_gap and self._packets.context.name in _PICTURE_A_PACKET
+        return self._damage.see(picture, is_gap)
 
     def _motion(self, picture: av.VideoFrame, letterbox: LetterBox) -> NDArray[np.int16] | None:
         """Of streams with B-frames none: their vectors are not from the picture shown before."""
@@ -245,6 +243,43 @@ class PictureSource:
         self._anew.discard(pts)
         went_back = self._last_pts is not None and pts <= self._last_pts
         return went_back or is_anew or self._last_size not in (None, size)
+
+
+class _Damage:
+    """FFmpeg tells of the damaged picture only, and not of those that are predicted from it.
+
+    A key frame ends it. Cameras with intra refresh send none after the first: part by part all of
+    the picture is sent anew, from one recovery point to, at the latest, the next. FFmpeg calls
+    these packets key frames, and their pictures not.
+    """
+
+    def __init__(self) -> None:
+        self._is_damaged = False
+        self._num_refreshes = 0  # that began since it was
+        self._refreshes: set[int] = set()  # pts of pictures where one begins
+        self._is_first = True
+
+    def begin(self) -> None:
+        """The decoder starts anew: it hands out nothing before the picture is whole."""
+        self._is_first = True
+
+    def note_refresh(self, pts: int | None) -> None:
+        if pts is not None:
+            self._refreshes.add(pts)
+
+    def see(self, picture: av.VideoFrame, is_gap: bool) -> bool:
+        """Whether this picture is damaged, or predicted from one that is."""
+        pts = picture.pts or 0
+        if picture.is_corrupt or (is_gap and not (self._is_first or picture.key_frame)):
+            self._is_damaged, self._num_refreshes = True, 0
+        elif picture.key_frame:
+            self._is_damaged = False
+        if pts in self._refreshes and not picture.is_corrupt:
+            self._num_refreshes += 1
+            self._is_damaged &= self._num_refreshes < 2
+        self._refreshes = {later for later in self._refreshes if later > pts}
+        self._is_first = False
+        return self._is_damaged
 
 
 class _FrameOrder:

@@ -106,6 +106,7 @@ def probe(
         zero_ns=None,
         last_ns=0,
         wants_units=False,
+        is_verifying=live.tls_verify,
     )
     packets = StreamPackets(order)
     try:

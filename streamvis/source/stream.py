@@ -6,6 +6,8 @@ allow, and a driver may hang it for ever.
 
 from __future__ import annotations
 
+import errno
+import ssl
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -319,12 +321,26 @@ def _open(order: Order) -> av.container.InputContainer:
         # FFmpeg calls an answer that did not come in time "invalid data" or "not permitted".
         is_late = time.monotonic() - began_s > 0.95 * order.timeout_s
         is_vague = isinstance(error, ValueError | PermissionError)
-        reason = TimeoutError() if is_late and is_vague else error
+        reason: Exception = TimeoutError() if is_late and is_vague else error
+        if _is_tls(order.uri) and getattr(error, "errno", 0) == errno.EIO:  # it tells no more
+            reason = ssl.SSLError()
         raise _refusal(reason, redact(order.uri)) from None
 
 
 def _is_device(uri: str) -> bool:
     return uri.startswith("/dev/")
+
+
+def _is_tls(uri: str) -> bool:
+    return uri.startswith(("https://", "rtsps://"))
+
+
+def _tls_options(order: Order) -> dict[str, str]:
+    """FFmpeg believes any certificate unless it is told not to."""
+    if not (_is_tls(order.uri) and order.is_verifying):
+        return {}
+    authorities = ssl.get_default_verify_paths().cafile  # the wheel's own place is another one
+    return {"tls_verify": "1", **({"ca_file": authorities} if authorities else {})}
 
 
 def stream_options(order: Order) -> dict[str, str]:
@@ -352,7 +368,7 @@ def stream_options(order: Order) -> dict[str, str]:
             "protocol_whitelist": "http,https,httpproxy,tcp,tls,crypto,data",
             "live_start_index": "-1" if order.is_low_delay else "-3",
         }
-    return {**_PROBE, **own, **order.options}
+    return {**_PROBE, **own, **_tls_options(order), **order.options}
 
 
 def _video_stream(container: av.container.InputContainer, where: str) -> av.VideoStream:
@@ -394,6 +410,12 @@ _REASONS = (
         (TimeoutError, av.error.ExitError),
         "timeout",
         "it did not answer in time; check that it is on, and `live.timeout`",
+    ),
+    _Reason(
+        (ssl.SSLError,),
+        "lost",
+        "no TLS connection came about; if no authority signed its certificate, give that as "
+        "`live.options.ca_file`, or set `live.tls_verify: false`",
     ),
     _Reason(
         (av.error.DecoderNotFoundError, av.error.PatchWelcomeError),

@@ -56,8 +56,10 @@ def test_cameras_are_changed_from_the_command_line(pipeline):
         assert "published" in cli("source", "list", "--at", "test")
         with pytest.raises(ControlError, match="is there already"):
             cli("source", "add", "b", clip)
-        with pytest.raises(ControlError, match="source c: lop"):
+        with pytest.raises(ControlError, match="source c: lop: unknown key; did you mean 'loop'"):
             cli("source", "add", "c", clip, "--set", "lop=1")
+        with pytest.raises(ControlError, match=r"source c: live.transport: .*'tcp' or 'udp'"):
+            cli("source", "add", "c", clip, "--set", "live.transport=quic")
         assert cli("source", "restart", "b") == "b: restarted\n"
         assert cli("source", "remove", "b") == "b: removed\n"
         with pytest.raises(ControlError, match="there is no camera b"):
@@ -84,6 +86,13 @@ def test_cameras_are_changed_from_the_command_line(pipeline):
         check_books(run, summary, camera)
     first, *_ = run.results("a")
     assert {m.epoch for m in run.results("a")} == {first.epoch}
+
+
+@pytest.mark.parametrize("setting", ["loop=[", "loop", "=1", "live..timeout=1s"])
+def test_a_setting_that_cannot_be_read_is_one_sentence(setting, pipeline):
+    assert pipeline.exists()
+    with pytest.raises(ConfigError, match="--set"):
+        cli("source", "add", "b", "x.mp4", "--set", setting)
 
 
 def test_without_a_session_it_is_one_sentence(pipeline):

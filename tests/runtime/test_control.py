@@ -9,6 +9,9 @@ from conftest import write_clip
 from running import check_books, running
 
 from streamvis.errors import ConfigError, ControlError
+from streamvis.runtime.control import Control
+from streamvis.runtime.report import CameraReport
+from streamvis.runtime.roster import Roster
 from streamvis.runtime.session import Session
 from streamvis.topology import PipelineConfig
 
@@ -128,7 +131,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path):
         control = run.session.control
         with pytest.raises(ControlError, match="is there already"):
             control.add("a", {"uri": "x.mp4"})
-        with pytest.raises(ConfigError, match="source b: lop"):
+        with pytest.raises(ConfigError, match="source b: lop: unknown key"):
             control.add("b", {"uri": "x.mp4", "lop": True})
         with pytest.raises(ControlError, match="would have"):
             control.add("b", {"uri": "rtsp://x/b", "live": {"options": {"x": "y" * 600_000}}})
@@ -139,6 +142,61 @@ def test_what_cannot_be_is_refused_in_one_sentence(tmp_path):
         control.restart("gone")
         control.remove("gone")
         run.until(lambda: "gone" not in run.states(), "a heartbeat without it")
+        run.stop()
+
+
+class DeafEngine:
+    """Refuses every camera, as one does whose last camera has just ended."""
+
+    def add(self, config: PipelineConfig, camera: str) -> None:
+        raise ControlError(f"all cameras have ended, and {camera} of {config.name} too")
+
+    def remove(self, camera: str) -> None:
+        self.left = camera
+
+    def gone(self) -> list[CameraReport]:
+        return [CameraReport(self.left, "ended")]
+
+
+def deaf(made: PipelineConfig) -> tuple[Control, Roster]:
+    roster = Roster(made)
+    control = Control(made, roster)
+    control.attach(DeafEngine())
+    return control, roster
+
+
+def test_a_restart_that_comes_too_late_is_this_cameras_error_and_ends_nothing(tmp_path):
+    control, roster = deaf(config(tmp_path))
+    control._restart("a", control.config.sources["a"])
+    control.see_gone()
+    (status,) = roster.ledger.status()
+    assert (status.state, status.is_failed) == ("error", True)
+    assert "all cameras have ended" in status.error
+    assert control.config.sources == {}
+
+
+def test_a_camera_that_could_not_begin_is_not_there(tmp_path):
+    control, _ = deaf(config(tmp_path))
+    with pytest.raises(ControlError, match="have ended"):
+        control._add("b", control.config.sources["a"])
+    assert list(control.config.sources) == ["a"]
+
+
+def test_what_is_added_after_a_reload_has_the_new_defaults(tmp_path):
+    made = config(tmp_path)
+    clip = {"uri": made.sources["a"].uri}
+    wanted = config(tmp_path, defaults={"max_frames": 4, "live": {"timeout": "3s"}})
+    wanted = wanted.model_copy(update={"sources": made.sources})
+    with running(made) as run:
+        run.more_results("a")
+        control = run.session.control
+        assert control.change_to(wanted, is_dry=True).is_empty
+        assert control.config.defaults == made.defaults
+        control.change_to(wanted)
+        control.add("b", clip)
+        added = control.config.sources["b"]
+        assert (added.max_frames, added.live.timeout) == (4, 3_000_000_000)
+        run.until(lambda: run.states().get("b") == "ended", "b at its end")
         run.stop()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 
 import pytest
@@ -11,6 +12,7 @@ from streamvis.runtime import ray_workers
 from streamvis.runtime.engine import Hops
 from streamvis.runtime.ray_calls import Calls
 from streamvis.runtime.ray_workers import Workers
+from streamvis.source.config import SourceConfig
 
 
 def node(name: str, port: int) -> dict[str, object]:
@@ -52,6 +54,27 @@ def test_a_node_that_ray_takes_for_alive_and_that_answers_nobody_gets_no_worker(
         assert workers._emptiest_node() == "own"
         closed.listen()
         assert workers._emptiest_node() == "a-lost-one", "it has none yet"
+
+
+def test_while_no_node_answers_a_worker_is_tried_here(tmp_path, monkeypatch):
+    made = config(tmp_path, workers=2, spread=True)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        workers = Workers(made, Hops("", tmp_path), Calls(), lambda *_: None)
+        lost = node("a-lost-one", closed.getsockname()[1])
+        monkeypatch.setattr(ray_workers, "ray", TwinRay([lost]))
+        assert workers._emptiest_node() == "own"
+
+
+def test_workers_are_not_told_how_to_log_in_to_a_camera(tmp_path):
+    uri = "rtsp://root:s3cr3t@10.0.0.5/cam"
+    live = {"options": {"headers": "Authorization: Bearer s3cr3t"}}
+    made = config(tmp_path)
+    sources = {"a": SourceConfig.model_validate({"uri": uri, "live": live}), **made.sources}
+    made = made.model_copy(update={"sources": sources})
+    workers = Workers(made, Hops("", tmp_path), Calls(), lambda *_: None)
+    assert b"s3cr3t" not in pickle.dumps(workers._config)
+    assert list(workers._config.sources) == list(sources)
 
 
 @pytest.mark.parametrize(("slowest_s", "patience_s"), [(1.0, 30.0), (20.0, 80.0)])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import random
 import re
+import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 
@@ -20,6 +23,8 @@ from pydantic import ValidationError
 
 from streamvis.errors import ConfigError, SourceError
 from streamvis.redact import redact
+from streamvis.runtime.changes import find_changes
+from streamvis.source import decode_link
 from streamvis.source.config import LiveConfig, SourceConfig
 from streamvis.source.decode_link import (
     NUM_SLOTS,
@@ -33,6 +38,8 @@ from streamvis.source.decode_link import (
     make_memory,
     make_pair,
 )
+from streamvis.source.decoder import Decoder
+from streamvis.source.live import LiveSource
 from streamvis.source.reconnect import Backoff
 from streamvis.source.stream import StreamPackets
 from streamvis.source.watchdog import Watchdog
@@ -200,12 +207,105 @@ def test_whatever_a_decode_process_sends_is_refused_or_harmless(data):
             assert isinstance(report, CameraInfo | Frame | AccessUnit | Dropped | Over)
 
 
+@contract("hostile_bytes", "g")
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"kind": "info", "width": 1, "height": 1, "fps": 10**400, "codec": ""},
+        {"kind": "info", "width": 1, "height": 1, "fps": float("inf"), "codec": ""},
+        {"kind": "dropped", "index": 10**400, "lost_decode": 0},
+        {"kind": "unit", "num_bytes": [2**40, -(2**40)]},
+        {"kind": "unit", "num_bytes": [-1, 1]},
+        {"kind": "unit", "num_bytes": [1.5, 0]},
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(link, message):
+    source, _, others = link
+    others.send(json.dumps(message).encode())
+    with pytest.raises(LinkBroken, match="nonsense"):
+        source.receive(1)
+
+
+def _give_many(source: SourceEnd, order: Order) -> None:
+    for _ in range(100):
+        source.give(order)
+
+
+@contract("hostile_bytes", "g")
+def test_a_unit_that_drips_and_a_process_that_never_reads_hold_nobody(link, monkeypatch):
+    source, _, others = link
+    monkeypatch.setattr(decode_link, "_UNIT_PATIENCE_S", 0.3)
+    monkeypatch.setattr(decode_link, "_SEND_PATIENCE_S", 0.3)
+    others.send(json.dumps({"kind": "unit", "num_bytes": [1000, 0]}).encode())
+    dripping = threading.Event()
+
+    def drip() -> None:
+        with suppress(OSError):
+            while not dripping.wait(0.05):
+                others.send(b"x")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    began_s = time.monotonic()
+    with pytest.raises(LinkBroken, match="in the middle"):
+        source.receive(1)
+    assert time.monotonic() - began_s < 2
+    dripping.set()
+    thread.join()
+    order = Order("rtsp://h/c", "tcp", 5.0, True, {"x": "y" * 50_000}, None, 0, wants_units=False)
+    with pytest.raises(LinkBroken, match="takes nothing"):
+        _give_many(source, order)
+
+
+@contract("decode_process", "a")
+@pytest.mark.parametrize(
+    "error", [OSError(errno.EMFILE, "Too many open files"), LinkBroken("gone")]
+)
+def test_a_camera_outlives_a_host_that_has_no_process_left_for_it(error, monkeypatch):
+    config = SourceConfig.model_validate(
+        {"uri": "rtsp://h/c", "live": {"retry_after": "1ms", "retry_at_most": "1ms"}}
+    )
+    source = LiveSource("front", config, (64, 32))
+    tries = []
+
+    def give(_: Decoder, order: Order) -> None:
+        tries.append(order)
+        if len(tries) == 5:
+            source.live.stop()
+        raise error
+
+    monkeypatch.setattr(Decoder, "give", give)
+    assert source.grab() is None
+    assert len(tries) == 5
+    assert source.live.condition.state == "connecting"
+    assert "no decode process" in source.live.condition.error
+    source.close()
+
+
+def test_a_decoder_that_could_not_start_leaves_no_files_behind(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("subprocess.Popen", refuse)
+    decoder = Decoder("front", (64, 32))
+    order = Order("rtsp://h/c", "tcp", 5.0, True, {}, None, 0, wants_units=False)
+    before = os.listdir("/proc/self/fd")
+    for _ in range(5):
+        with pytest.raises(OSError, match="temporarily"):
+            decoder.give(order)
+        decoder.kill()
+    decoder.close()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
 SECRETS = [
     "rtsp://root:s3cr3t@10.0.0.5/cam",
     "rtsp://root:s3cr3t@x/y@10.0.0.5:554/cam?channel=1",
     "rtsp://s3cr3t@10.0.0.5/cam",
     "http://10.0.0.5/snap?user=root&pwd=s3cr3t&channel=2",
     "https://host/live.m3u8?access_token=s3cr3t",
+    "rtsp://10.0.0.5:554/user=admin_password=s3cr3t_channel=1_stream=0.sdp",
+    "rtsp://10.0.0.5/user=s3cr3t&password=s3cr3t&channel=1&stream=0.sdp?",
 ]
 
 
@@ -229,6 +329,45 @@ def test_a_pipeline_file_is_never_written_down_with_its_credentials(uri):
     other = PipelineConfig.from_resolved(config.resolved_json())
     assert other.sources["a"].uri == redact(uri)
     assert other.resolved_json() == config.resolved_json()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"headers": "Authorization: Bearer s3cr3t"}, {"http_proxy": "http://me:s3cr3t@proxy:3128"}],
+)
+def test_ffmpegs_options_reach_the_camera_and_are_never_written_down(options):
+    entry = {"uri": "https://h/live.m3u8", "live": {"options": options}}
+    config = PipelineConfig.model_validate(
+        {"version": 1, "name": "p", "defaults": {"live": entry["live"]}, "sources": {"a": entry}}
+    )
+    for text in (config.model_dump_json(), config.resolved_json(), repr(config), str(config)):
+        assert "s3cr3t" not in text
+    assert pickle.loads(pickle.dumps(config)).sources["a"].live.options == options
+    other = PipelineConfig.model_validate(
+        {"version": 1, "name": "p", "sources": {"a": {"uri": entry["uri"]}}}
+    )
+    assert find_changes(other, config).changed == ("a",)
+    again = PipelineConfig.from_resolved(config.resolved_json())
+    assert again.resolved_json() == config.resolved_json()
+
+
+@pytest.mark.parametrize(
+    "uri", ["rtsp:/root:s3cr3t@cam/1", "rtsp:root:s3cr3t@cam", "/here/rtsp:/root:s3cr3t@cam/1"]
+)
+def test_a_mistyped_uri_with_a_login_is_refused_and_not_shown(uri):
+    with pytest.raises(ValidationError, match="a login without scheme://") as refused:
+        SourceConfig.model_validate({"uri": uri})
+    assert "s3cr3t" not in str(refused.value)
+
+
+def test_a_mistyped_uri_is_not_shown_by_who_does_not_read_it():
+    said = str(SourceError("rtsp:/root:s3cr3t@cam/1: there is no such file"))
+    assert said == "rtsp:/***@cam/1: there is no such file"
+
+
+def test_a_folder_may_be_called_anything():
+    uri = "/data/user=3/a@b/clip.mp4"
+    assert SourceConfig.model_validate({"uri": uri}).model_dump(mode="json")["uri"] == uri
 
 
 @pytest.mark.parametrize("text", ["a plain text", "tcp://127.0.0.1:7700", "/data/a@b/c.mp4", ""])
