@@ -126,17 +126,16 @@ class Guard:
         return hmac.compare_digest(authorization.encode(), expected.encode())
 
     async def _limited(self, client: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """A body is counted as it comes: what its length says is not to be trusted."""
-        body, message = b"", await receive()
-        while message["type"] == "http.request":
-            body += message.get("body", b"")
-            if len(body) > MAX_REQUEST_BYTES:
-                await self._refuse(client, 413, f"a body of more than {MAX_REQUEST_BYTES} B", send)
-                return
-            if not message.get("more_body"):
-                break
-            message = await receive()
-        await self._app(scope, _once(body, receive), send)
+        """Only a request that came whole is carried out: of one that broke off, half the body may
+        be missing."""
+        try:
+            body = await _read_body(receive)
+        except _TooLargeError:
+            await self._refuse(client, 413, f"a body of more than {MAX_REQUEST_BYTES} B", send)
+        except _BrokenOffError:
+            self._log.warn(client, "an HTTP request broke off and was dropped")
+        else:
+            await self._app(scope, _once(body, receive), send)
 
     async def _refuse(self, client: str, status: int, why: str, send: Send) -> None:
         self._log.warn(client, f"an HTTP request was refused: {why}")
@@ -145,6 +144,28 @@ class Guard:
             headers.append((b"www-authenticate", b"Bearer"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b'{"error": "%s"}' % why.encode()})
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class _BrokenOffError(Exception):
+    pass
+
+
+async def _read_body(receive: Receive) -> bytes:
+    """Counted as it comes: what its length says is not to be trusted."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise _BrokenOffError
+        body += message.get("body", b"")
+        if len(body) > MAX_REQUEST_BYTES:
+            raise _TooLargeError
+        if not message.get("more_body"):
+            return body
 
 
 def _foreign_page(headers: dict[str, str]) -> tuple[int, str] | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from live_samples import wait_for
 from matrix import contract
-from session_twin import TwinSession
+from session_twin import CONFIG, TwinSession
 
 from streamvis.errors import AddressError, ControlError
 from streamvis.serve.desk import Desk
@@ -39,7 +41,7 @@ class Client:
 
 def serve(config: ControlConfig, rate: RateLimit | None = None) -> Iterator[Client]:
     session = TwinSession()
-    with HttpServer(Desk(session), config, rate) as server:
+    with HttpServer(Desk(session, lambda: CONFIG), config, rate) as server:
         yield Client(server, session)
 
 
@@ -134,6 +136,25 @@ def test_a_body_of_100_MB_is_cut_off_before_it_is_read(client, caplog):
     assert sent < 50 << 20, "it hung up long before the end"
     assert "a body of more than" in caplog.text
     assert client.ask("GET", "/healthz")[0] == 200
+
+
+def send_raw(client: Client, data: bytes) -> socket.socket:
+    host, _, port = client.netloc.rpartition(":")
+    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection.sendall(data)
+    return connection
+
+
+@contract("hostile_bytes", "g")
+@pytest.mark.parametrize("part", [b"", b'{"dry_'])
+def test_a_request_that_breaks_off_is_not_carried_out(client, part, caplog):
+    head = b"POST /api/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 17\r\n\r\n"
+    with caplog.at_level(logging.WARNING):
+        send_raw(client, head + part).close()
+        wait_for(lambda: "broke off" in caplog.text or client.session.orders)
+    assert client.session.orders == []
+    assert client.ask("POST", "/api/reload", b'{"dry_run": true}')[0] == 200
+    assert client.session.orders == [("dry run",)]
 
 
 @pytest.fixture
