@@ -81,6 +81,8 @@ def test_a_worker_and_a_camera_that_are_killed_come_back_and_no_frame_is_unaccou
 def test_a_worker_that_hangs_is_replaced_by_the_warm_spare(tmp_path, caplog, note):
     with running(config(tmp_path, "a", worker_timeout="8s", spares=1)) as run:
         run.more_results("a")
+        workers = run.session.control._engine._workers
+        run.until(lambda: workers._spares and workers._spares[0].facts, "the spare, warm")
         first_epoch = run.results("a")[0].epoch
         stopped_s = monotonic()
         actor_process("EncoderActor").send_signal(signal.SIGSTOP)  # the oldest one: it serves

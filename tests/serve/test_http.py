@@ -64,6 +64,9 @@ def test_health_and_readiness_say_how_the_session_is(client):
     assert client.ask("GET", "/readyz")[0] == 503, "no camera is live"
     client.session.turned_s -= 1000
     assert client.ask("GET", "/healthz")[0] == 503, "the session's thread is stuck"
+    for phase in ("loading", "stopping"):
+        client.session.phase = phase
+        assert client.ask("GET", "/healthz")[0] == 200, "models and films take their time"
 
 
 def test_metrics_are_prometheus_text(client):
