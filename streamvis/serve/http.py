@@ -12,10 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from streamvis.errors import ConfigError, StreamvisError
+from streamvis.serve.control_socket import read_request
 from streamvis.serve.desk import Desk
 from streamvis.serve.guard import MAX_REQUEST_BYTES, RareLog, RateLimit
 from streamvis.serve.metrics import CONTENT_TYPE, Metrics
-from streamvis.serve.socket import read_request
 
 _OPEN = ("/healthz", "/readyz")  # say nothing that is worth a token
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from streamvis.errors import AddressError, ControlError
 from streamvis.runtime.session import Session
+from streamvis.serve.control_socket import ControlSocket
 from streamvis.serve.desk import Desk
 from streamvis.serve.guard import RateLimit
 from streamvis.serve.places import own_place
-from streamvis.serve.socket import ControlSocket
 from streamvis.topology import ControlConfig, PipelineConfig
 
 _MAX_CONNECTIONS = 64
