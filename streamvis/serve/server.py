@@ -54,6 +54,7 @@ class HttpServer:
         _check_installed()
         import uvicorn
 
+        from streamvis.serve.connection import Connection
         from streamvis.serve.http import make_app
 
         assert config.http is not None, "asked only if it is wanted"
@@ -64,6 +65,8 @@ class HttpServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=Connection,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",
