@@ -38,6 +38,4 @@ class Connection(H11Protocol):
 
     def _num_of_address(self) -> int:
         clients = [getattr(other, "client", None) for other in self.connections]
-        return sum(
-            bool(client and self.client and client[0] == self.client[0]) for client in clients
-        )
+        return [client and client[0] for client in clients].count(self.client and self.client[0])

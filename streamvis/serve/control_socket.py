@@ -99,6 +99,8 @@ def read_request(data: bytes) -> Any:
         raise ControlError(f"a request of {len(data)} bytes; at most {MAX_REQUEST_BYTES}")
     try:
         request = json.loads(data)
+        # NaN and lone surrogates are read, and whoever tells them later would break.
+        json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise ControlError("a request that is no JSON") from None
     if depth_of(request) > MAX_DEPTH:
