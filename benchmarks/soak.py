@@ -11,7 +11,9 @@ again; subscribers come, go, are stopped and nap. Which fault comes when is draw
 
 Sampled every few seconds into OUT/soak.jsonl: memory, files and threads of every process, results,
 ages. At the end OUT/soak.json has the verdicts and OUT/soak.png shows it (streamvis[eval,test]).
-The exit code is 1 if a promise was not held. The last line is JSON.
+The exit code is 0 if every promise was held, 1 if one was not, and 2 if none was broken but the
+soak was too short to judge whether memory is flat (less than 30 minutes; --short makes this 0).
+The last line is JSON.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ def main() -> None:
     (folder / "soak.json").write_text(json.dumps(summary, indent=2) + "\n")
     draw(log, folder / "soak.png")
     print(json.dumps({"benchmark": "soak", **summary}))
-    sys.exit(not summary["held"])
+    sys.exit({True: 0, False: 1, None: 0 if options.short else 2}[summary["held"]])
 
 
 def parse_args() -> argparse.Namespace:
@@ -87,6 +89,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--reconnect-every", type=float, default=3.6, help="s; 1,000 an hour")
     parser.add_argument("--add-every", type=float, default=7.2, help="s; 500 an hour")
     parser.add_argument("--join-every", type=float, default=5.0, help="s; a late joiner")
+    parser.add_argument("--short", action="store_true", help="what was not judged is no failure")
     parser.add_argument("--plot", type=Path, metavar="OUT", help="judge and draw what is there")
     parser.add_argument("--role", choices=("lossless", "stalled"), help=argparse.SUPPRESS)
     parser.add_argument("--address", help=argparse.SUPPRESS)

@@ -17,7 +17,7 @@ from soak_log import Log, role_of
 from soak_readers import PATIENCE_S, Watcher, join_and_leave
 
 from streamvis.errors import ControlError
-from streamvis.serve.socket import ask
+from streamvis.serve.control_socket import ask
 
 DECK = {  # how often each of them comes before the cards are shuffled anew
     "server_down": 10,

@@ -112,8 +112,15 @@ def judge(log: Sequence[Row], end: Row | None, controls: Sequence[str]) -> dict[
         "slopes_per_hour": {r: {m: asdict(t) for m, t in by.items()} for r, by in slopes.items()},
         "end": end,
         "verdicts": verdicts,
-        "held": end is not None and not any(held is False for held in verdicts.values()),
+        "held": _held(verdicts) if end else False,
     }
+
+
+def _held(verdicts: Mapping[str, bool | None]) -> bool | None:
+    """None if nothing was broken, but not all of it could be judged."""
+    if False in verdicts.values():
+        return False
+    return None if None in verdicts.values() else True
 
 
 def _growing(slopes: Mapping[str, Mapping[str, Trend]]) -> list[str]:

@@ -42,7 +42,7 @@ class Address:
     def is_local(self) -> bool:
         """Only processes on this machine can reach it."""
         match = _TCP.match(self.endpoint)
-        return match is None or _is_loopback(match["host"].strip("[]"))
+        return match is None or is_loopback(match["host"].strip("[]"))
 
     def beside(self, suffix: str) -> Address:
         """Another socket of the same host: a free port, or a file with a longer name."""
@@ -65,7 +65,8 @@ def _is_endpoint(text: str) -> bool:
     return tcp["port"] == "*" or int(tcp["port"]) < 65536
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Of a name or an IP address, without brackets."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name: others may resolve elsewhere

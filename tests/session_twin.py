@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from streamvis.errors import ControlError
+from streamvis.runtime.changes import Changes, find_changes
 from streamvis.runtime.ledger import CameraStatus
 from streamvis.topology import PipelineConfig
 from streamvis.types import Ledger
@@ -26,7 +27,11 @@ class TwinSession:
         self.orders: list[tuple[Any, ...]] = []
         self.state = "live"
         self.control = SimpleNamespace(
-            config=CONFIG, add=self._note("add"), remove=self._remove, restart=self._note("restart")
+            config=CONFIG,
+            add=self._note("add"),
+            remove=self._remove,
+            restart=self._note("restart"),
+            change_to=self._change_to,
         )
         self.ledger = SimpleNamespace(status=lambda **_: [self._status()])
 
@@ -37,6 +42,10 @@ class TwinSession:
         if name != "a":
             raise ControlError(f"there is no camera {name}; there are: a")
         self.orders.append(("remove", name))
+
+    def _change_to(self, wanted: PipelineConfig, is_dry: bool) -> Changes:
+        self.orders.append(("dry run" if is_dry else "reload",))
+        return find_changes(CONFIG, wanted)
 
     def _status(self) -> CameraStatus:
         return CameraStatus(

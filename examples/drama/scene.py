@@ -21,7 +21,7 @@ from drama.record import Books, Record, Stalled
 from drama.witness import Witness
 from rtsp_server import RtspCamera
 
-from streamvis.serve.socket import ask
+from streamvis.serve.control_socket import ask
 
 REPO = Path(__file__).resolve().parents[2]
 STREET = REPO / "pipelines/drives/street"

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from streamvis.cli.source import At
+from streamvis.serve.control_socket import ask
 from streamvis.serve.places import find_session
-from streamvis.serve.socket import ask
 
 
 def reload(

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from streamvis.config.load import read_overrides
+from streamvis.serve.control_socket import ask
 from streamvis.serve.places import find_session
-from streamvis.serve.socket import ask
 
 source = typer.Typer(
     help="List, add, remove and restart the cameras of a session that runs.",

@@ -59,11 +59,6 @@ class Service:
     def num_readers(self) -> int:
         return len(self._readers)
 
-    @property
-    def is_read(self) -> bool:
-        """No reader wants anything that it does not have."""
-        return not any(reader.is_behind for reader in self._readers.values())
-
     def see(self, seen: Observed, parts: Parts) -> None:
         """A message left; its parts must not change afterwards."""
         self._last_values.see(seen, parts)

@@ -19,10 +19,6 @@ class Changes:
     unchanged: tuple[str, ...]
     needs_new_run: tuple[str, ...]  # keys such as encoder.dtype
 
-    @property
-    def is_empty(self) -> bool:
-        return not (self.added or self.removed or self.changed or self.needs_new_run)
-
     def to_dict(self) -> dict[str, list[str]]:
         return {name: list(value) for name, value in vars(self).items()}
 

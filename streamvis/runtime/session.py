@@ -116,12 +116,14 @@ class Session:
             stack.callback(self._note_cameras, engine)
             self.control.attach(engine)
             stack.callback(self.control.close)
+            stack.callback(self._tell, "stopping", proxy.address)
             with suppress(Stopped):
                 self._drive(engine, proxy, should_stop)
         return self._summary(proxy.address)
 
     def _tell(self, phase: str, address: str) -> None:
-        self.phase, self.address, self.turned_s = phase, address, time.monotonic()
+        self.turned_s = time.monotonic()  # first: who sees the phase must not see an old one
+        self.phase, self.address = phase, address
         self._on_status(phase, address)
 
     @property

@@ -58,7 +58,10 @@ class Desk:
         return {"pipeline": config.name, "address": self.session.address, "sources": sources}
 
     def is_alive(self) -> bool:
-        """Whether the session's own thread still turns."""
+        """Whether the session's own thread still turns, where it must: models load, and films and
+        recordings end, as long as they need."""
+        if self.session.phase not in ("waiting", "running"):
+            return True
         return time.monotonic() - self.session.turned_s < _STUCK_S
 
     def readiness(self) -> Answer:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from streamvis.errors import AddressError, ControlError
 from streamvis.runtime.session import Session
+from streamvis.serve.control_socket import ControlSocket
 from streamvis.serve.desk import Desk
 from streamvis.serve.guard import RateLimit
 from streamvis.serve.places import own_place
-from streamvis.serve.socket import ControlSocket
 from streamvis.topology import ControlConfig, PipelineConfig
 
 _MAX_CONNECTIONS = 64
@@ -54,6 +54,7 @@ class HttpServer:
         _check_installed()
         import uvicorn
 
+        from streamvis.serve.connection import Connection
         from streamvis.serve.http import make_app
 
         assert config.http is not None, "asked only if it is wanted"
@@ -64,6 +65,8 @@ class HttpServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=Connection,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",

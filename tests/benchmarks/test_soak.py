@@ -65,7 +65,10 @@ def test_what_fills_up_while_it_warms_up_is_no_leak():
 def test_a_short_soak_says_nothing_about_slopes():
     summary = soak_judge.judge(log_of(lambda age_s: age_s, minutes=5), None, CONTROLS)
     assert summary["verdicts"]["memory, files and threads are flat"] is None
-    assert not summary["held"], "and one that was stopped has not held its promises"
+    assert summary["held"] is False, "one that was stopped has not held its promises"
+    assert soak_judge._held(summary["verdicts"]) is None, "and a short one is not judged"
+    assert soak_judge._held({"a": None, "b": False}) is False
+    assert soak_judge._held({"a": True, "b": True}) is True
 
 
 def test_books_that_do_not_add_up_are_told():

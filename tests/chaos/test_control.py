@@ -61,7 +61,7 @@ def slope_mb(rss: list[int]) -> float:
     return float(np.polyfit(np.arange(len(rss)), np.array(rss) / 1e6, 1)[0])
 
 
-@contract("add_remove", "cf")
+@contract("add_remove", "c", long="f")
 def test_a_live_camera_that_comes_and_goes_leaves_nothing_and_the_other_one_goes_on(
     tmp_path, note, times
 ):

@@ -21,8 +21,8 @@ from streamvis.topology import PipelineConfig
 SMALL = {"encoder": {"input_size": (128, 64), "threads": 1}, "tiling": {"policy": "threshold"}}
 
 
-@contract("isolation", "ac")
-@contract("add_remove", "ac")
+@contract("isolation", "a1c")
+@contract("add_remove", "a1c")
 def test_a_camera_comes_fails_in_every_way_and_goes_and_the_others_notice_nothing(
     tmp_path, note, times
 ):

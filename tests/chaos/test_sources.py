@@ -96,7 +96,7 @@ def test_a_server_that_fails_and_returns_is_served_again_in_two_seconds(tmp_path
     assert max(max(found) for found in seconds.values()) < RECOVERY_S
 
 
-@contract("decode_process", "ae")
+@contract("decode_process", "a1ce")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
 def test_a_decode_process_that_dies_or_hangs_is_only_its_own_cameras_loss(
     number, tmp_path, times, note
@@ -133,7 +133,7 @@ def test_a_decode_process_that_dies_or_hangs_is_only_its_own_cameras_loss(
     note(f"{name}: sent and never read", unread / len(seconds), "frames")
 
 
-@contract("none_at_start", "ag")
+@contract("none_at_start", "g")
 def test_no_camera_comes_and_the_pipeline_is_up_with_a_typed_state_for_each(tmp_path, note):
     with (
         RtspCamera(credentials="root:secret") as locked,
@@ -265,7 +265,7 @@ def test_a_damaged_stream_is_flagged_counted_and_never_reused(damage, back, time
     note(f"{name}: sent and not in the books", num_sent - 1 - frames[-1].index, "frames")
 
 
-@contract("new_stream", "ac")
+@contract("new_stream", "a1c")
 def test_another_size_or_codec_re_initialises_that_camera_alone(tmp_path, note):
     port = free_port()
     with (
@@ -406,7 +406,7 @@ def take_one(source: PictureSource) -> Frame:
     raise AssertionError("it ended")
 
 
-@contract("host_clock", "a")
+@contract("host_clock", "c")
 def test_watchdogs_and_time_outs_see_nothing_of_the_hosts_clock(tmp_path, monkeypatch):
     real_s, real_ns = time.time, time.time_ns
     with RtspCamera(fps=10, clip_frames=600) as camera:

@@ -11,7 +11,7 @@ from conftest import REPO
 from matrix import contract
 
 
-@contract("subscribers", "af")
+@contract("subscribers", "a1f", long="a2")
 def test_the_others_miss_nothing_and_the_publisher_does_not_grow(
     times, note, pytestconfig: pytest.Config
 ) -> None:

@@ -25,7 +25,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     made.shutdown()
 
 
-@contract("node", "ace")
+@contract("node", "ce")
 def test_the_cameras_of_a_lost_node_go_on_with_another_worker(cluster, tmp_path, note):
     # An address of its own, or Ray might take it for the session's node.
     second = cluster.add_node(**NODE, node_ip_address="127.0.0.2")

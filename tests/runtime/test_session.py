@@ -17,7 +17,7 @@ from matrix import contract
 
 from streamvis import wire
 from streamvis.render.jpeg import decode_jpeg
-from streamvis.runtime.session import Session
+from streamvis.runtime.session import OnStatus, Session
 from streamvis.source import framecode
 from streamvis.source.drive import Drive
 from streamvis.source.synth.camera import RIG
@@ -83,9 +83,9 @@ class Listener:
         return [m for m in decoded if m.camera == camera and m.kind == kind]
 
 
-def run(made: PipelineConfig):
+def run(made: PipelineConfig, on_status: OnStatus | None = None):
     listener = Listener(made.publish.endpoint.endpoint)
-    summary = Session(made).run()
+    summary = Session(made).run(on_status)
     listener.join()
     return summary, listener
 
@@ -126,9 +126,11 @@ def test_a_broken_camera_leaves_the_others_alone(runtime, clips, tmp_path):
 @contract("none_at_start")
 def test_all_cameras_broken_is_an_end_not_a_hang(tmp_path):
     made = config({"a": "/nowhere/a.mp4"}, tmp_path)
-    summary, _ = run(made)
+    phases: list[str] = []
+    summary, _ = run(made, lambda phase, _: phases.append(phase))
     assert summary.exit_code == 3
     assert summary.cameras[0].ledger.published == 0
+    assert phases[-1] == "stopping", "films and recordings take their time, and it is alive"
 
 
 def test_two_workers_share_the_cameras(clips, tmp_path):

@@ -9,8 +9,8 @@ import pytest
 from matrix import contract
 
 from streamvis.errors import ControlError
+from streamvis.serve.control_socket import read_request
 from streamvis.serve.guard import MAX_DEPTH, MAX_REQUEST_BYTES, RareLog, RateLimit, depth_of
-from streamvis.serve.socket import read_request
 
 
 @contract("hostile_bytes", "g")

@@ -64,15 +64,27 @@ class ControlSocket:
         while not self._stopping.is_set():
             if not self._socket.poll(_POLL_MS):
                 continue
-            parts = self._socket.recv_multipart()
+            request = self._receive()
             if not self._rate.allows(_EVERYBODY):
                 self._log.warn(_EVERYBODY, "requests come too fast; they are slowed down")
                 self._stopping.wait(_WAIT_S)
-            self._socket.send(json.dumps(self._answer(parts)).encode())
+            self._socket.send(json.dumps(self._answer(request)).encode())
 
-    def _answer(self, parts: list[bytes]) -> Answer:
+    def _receive(self) -> bytes | None:
+        """None for a message of several parts: MAXMSGSIZE limits each of them, not their number,
+        so they are dropped one by one."""
+        request = self._socket.recv()
+        if not self._socket.getsockopt(zmq.RCVMORE):
+            return request
+        while self._socket.getsockopt(zmq.RCVMORE):
+            self._socket.recv()
+        return None
+
+    def _answer(self, request: bytes | None) -> Answer:
         try:
-            return self._desk.answer(read_request(b"".join(parts)))
+            if request is None:
+                raise ControlError("a request has one part")
+            return self._desk.answer(read_request(request))
         except StreamvisError as error:
             self._log.warn(_EVERYBODY, f"a request was refused: {error}")
             return {"ok": False, "error": str(error), "exit_code": error.exit_code}
@@ -87,6 +99,8 @@ def read_request(data: bytes) -> Any:
         raise ControlError(f"a request of {len(data)} bytes; at most {MAX_REQUEST_BYTES}")
     try:
         request = json.loads(data)
+        # NaN and lone surrogates are read, and whoever tells them later would break.
+        json.dumps(request, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
         raise ControlError("a request that is no JSON") from None
     if depth_of(request) > MAX_DEPTH:

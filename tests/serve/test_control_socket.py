@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import tracemalloc
 
 import pytest
 import zmq
@@ -12,9 +13,10 @@ from matrix import contract
 from session_twin import TwinSession
 
 from streamvis.errors import AddressError, ControlError
+from streamvis.serve.control_socket import ControlSocket, ask
 from streamvis.serve.desk import Desk
+from streamvis.serve.guard import MAX_REQUEST_BYTES
 from streamvis.serve.places import find_session, own_place, private_folder
-from streamvis.serve.socket import ControlSocket, ask
 
 
 @pytest.fixture
@@ -63,6 +65,18 @@ def test_hostile_bytes_get_an_error_and_the_next_request_its_answer(control):
         assert answer is not None
         assert answer["ok"] is False
     assert send_raw(control.address, [b"x" * (100 << 20)]) is None, "it hangs up unread"
+    assert ask(control.address, {"verb": "list"})["pipeline"] == "twin"
+
+
+@contract("hostile_bytes", "g")
+def test_a_request_of_many_parts_is_refused_and_never_put_together(control):
+    parts = [b" " * MAX_REQUEST_BYTES] * 1000  # 66 MB; MAXMSGSIZE knows each part by itself
+    tracemalloc.start()
+    answer = send_raw(control.address, parts)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert answer == {"ok": False, "error": "a request has one part", "exit_code": 11}
+    assert peak_bytes < 5_000_000
     assert ask(control.address, {"verb": "list"})["pipeline"] == "twin"
 
 
