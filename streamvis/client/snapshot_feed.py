@@ -44,7 +44,7 @@ class SnapshotFeed(LiveFeed):
         return LiveFeed.patience_s if self._joining.is_joined else _REPEAT_S
 
     def take(self, now_s: float) -> Iterator[Arrival] | None:
-        """Raises AddressError if the pipeline knows no snapshots, or nothing answers where it says."""
+        """Raises AddressError if the pipeline knows no snapshots, or its service is silent."""
         answer = receive(self._service) if self._service else None
         parts = receive(self._socket) if answer is None else None
         found = None
