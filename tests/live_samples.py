@@ -63,10 +63,10 @@ def reader(source: LiveSource) -> Iterator[list[Frame]]:
         thread.join()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
     """Until it holds; fails after a patience that only a defect exhausts."""
     tick, waited_s = threading.Event(), 0.0
     while not condition():
-        assert waited_s < PATIENCE_S, "it did not come"
+        assert waited_s < patience_s, "it did not come"
         tick.wait(0.01)
         waited_s += 0.01

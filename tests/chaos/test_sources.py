@@ -11,7 +11,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
-from live_samples import live_source, reader, wait_for
+from live_samples import PATIENCE_S, live_source, reader, wait_for
 from live_session import (
     KINDS,
     SIZE,
@@ -245,7 +245,7 @@ def test_a_damaged_stream_is_flagged_counted_and_never_reused(damage, back, time
     ):
         wait_for(lambda: len(frames) >= 10)
         camera.spoil = spoil
-        wait_for(lambda: len(frames) >= 10 + count)
+        wait_for(lambda: len(frames) >= 10 + count, PATIENCE_S + count / 20)
         camera.spoil = None
         sound_from = camera.frames_sent[-1] + 1 + camera.gop  # a key frame lies between
         wait_for(lambda: number_of(frames[-1]) > sound_from + 10)
