@@ -19,12 +19,16 @@ QUICK = {"timeout": "600ms", "stale_after": "300ms", "retry_after": "20ms", "ret
 
 @contextmanager
 def live_source(
-    uri: str, live: dict[str, Any] | None = None, with_motion: bool = False, **extra: Any
+    uri: str,
+    live: dict[str, Any] | None = None,
+    with_motion: bool = False,
+    patience_s: float = PATIENCE_S,
+    **extra: Any,
 ) -> Iterator[LiveSource]:
-    """Quick to despair, and closed at the end."""
+    """Quick to despair, and closed at the end; after the patience it gives no more frames."""
     config = SourceConfig(uri=uri, live={**QUICK, **(live or {})}, **extra)
     source = LiveSource("gate", config, SIZE, random.Random(0), with_motion)
-    patience = threading.Timer(PATIENCE_S, source.live.stop)
+    patience = threading.Timer(patience_s, source.live.stop)
     patience.start()
     try:
         yield source

@@ -234,18 +234,19 @@ def check_reuse(frames: list[Frame], back: PerceptionBack, name: str) -> int:
 @pytest.mark.parametrize("damage", [flip, truncate, lose, without_parameters])
 def test_a_damaged_stream_is_flagged_counted_and_never_reused(damage, back, times, note):
     rng, count = np.random.default_rng(11), times(50, 3000)
+    patience_s = PATIENCE_S + count / 20
 
     def spoil(payload: bytes) -> bytes | None:
         return damage(payload, rng) if rng.random() < 0.08 else payload
 
     with (
         RtspCamera(fps=120, gop=10, clip_frames=2 * count + 600) as camera,
-        live_source(camera.url) as source,
+        live_source(camera.url, patience_s=patience_s) as source,
         reader(source) as frames,
     ):
         wait_for(lambda: len(frames) >= 10)
         camera.spoil = spoil
-        wait_for(lambda: len(frames) >= 10 + count, PATIENCE_S + count / 20)
+        wait_for(lambda: len(frames) >= 10 + count, patience_s)
         camera.spoil = None
         sound_from = camera.frames_sent[-1] + 1 + camera.gop  # a key frame lies between
         wait_for(lambda: number_of(frames[-1]) > sound_from + 10)
