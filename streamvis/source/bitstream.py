@@ -28,7 +28,7 @@ class UnitWriter:
     """Annex-B for H.264 and HEVC, with parameter sets at every key frame; other codecs as is."""
 
     def __init__(self, stream: av.VideoStream) -> None:
-        self._context = context = stream.codec_context
+        context = stream.codec_context
         self.codec = context.name
         self._parameters = bytes(context.extradata or b"")
         self._is_nal = self.codec in _TO_ANNEX_B
@@ -39,13 +39,15 @@ class UnitWriter:
     def unit(
         self,
         packet: Packet,
+        context: av.VideoCodecContext,
         index: int,
         time_base: Fraction,
         capture: CaptureTime,
         is_discont: bool = False,
     ) -> AccessUnit:
-        """`capture` is that of the picture to come out next: with B-frames it is another one's."""
-        is_reordered = bool(self._context.has_b_frames)
+        """`context` decodes it. `capture` is that of the picture to come out next: with B-frames
+        it is another one's."""
+        is_reordered = bool(context.has_b_frames)
         return AccessUnit(
             index=index,
             codec=self.codec,
@@ -56,7 +58,7 @@ class UnitWriter:
             pts=packet.pts,
             dts=packet.dts,
             time_base=time_base,
-            size=(self._context.width, self._context.height),
+            size=(context.width, context.height),
             capture=NO_TIME if is_reordered else capture,
             is_discont=is_discont,
             is_discard=packet.is_discard,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from bisect import insort
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol, TypeAlias
@@ -16,7 +15,9 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from streamvis.errors import SourceError
+from streamvis.source import fresh
 from streamvis.source.base import LetterBoxer, OnUnit
+from streamvis.source.frame_count import FrameCount
 from streamvis.source.motion import ask_for_vectors, motion_field
 from streamvis.types import AccessUnit, CameraInfo, CaptureTime, Frame, LetterBox
 
@@ -49,7 +50,7 @@ class Packets(Protocol):
     """Where packets come from, in decode order, and what is known beside them."""
 
     info: CameraInfo
-    context: av.VideoCodecContext  # decodes them
+    context: av.VideoCodecContext  # decodes them; the reader may put a fresh one in its place
     time_base: Fraction  # of their times, seconds
     first_index: int  # of the source's frame that the first packet holds
 
@@ -105,6 +106,8 @@ class PictureSource:
         self._discarded: set[int] = set()  # pts of pictures that only others need
         self._num_unseen = 0  # frames that the source should have had after its end
         self._damage = _Damage()
+        self._has_traces = False  # the decoder, of damage
+        self._count = _count_of(packets.context)
 
     @property
     def lost_source(self) -> int:
@@ -151,21 +154,28 @@ class PictureSource:
             self._restart()
         if packet.is_keyframe:
             self._damage.note_refresh(packet.pts)
+        if self._count and self._count.has_gap(bytes(packet)):
+            self._damage.note_gap(packet.pts)
         self._is_anew |= coded.is_jump
         if packet.size:
             self._order.push(packet.pts, packet.dts, coded.num_missing)
         if coded.is_discard and packet.pts is not None:
             self._discarded.add(packet.pts)
+        if self._has_traces and fresh.needs_nothing_before(self._packets.context, packet):
+            self._renew()
         self._decode(packet)  # which may tell the size of the pictures for the first time
         if packet.size:
             self._hand_out(coded)
 
     def _decode(self, packet: Packet | None) -> None:
-        with suppress(av.FFmpegError):  # what gives no picture stays in the order, and is counted
+        try:
             for picture in self._packets.context.decode(packet):
+                self._has_traces |= picture.is_corrupt
                 if picture.pts not in self._discarded:
                     self._decoded.append(picture)
                     self._note_anew(picture)
+        except av.FFmpegError:  # what gives no picture stays in the order, and is counted
+            self._has_traces = True
 
     def _note_anew(self, picture: av.VideoFrame) -> None:
         if self._is_anew and picture.pts is not None:
@@ -177,7 +187,16 @@ class PictureSource:
         self._decode(None)
         self._packets.context.flush_buffers()
         self._damage.begin()
+        if self._count:
+            self._count.begin()
         self._is_anew = True
+
+    def _renew(self) -> None:
+        self._decode(None)
+        self._packets.context = fresh.like(self._packets.context)
+        if self._with_motion:
+            ask_for_vectors(self._packets.context)
+        self._has_traces = False
 
     def _hand_out(self, coded: Coded) -> None:
         if self.on_unit:
@@ -245,6 +264,13 @@ class PictureSource:
         return went_back or is_anew or self._last_size not in (None, size)
 
 
+def _count_of(context: av.VideoCodecContext) -> FrameCount | None:
+    """None where packets are no Annex-B: in files, from which no network loses any."""
+    extradata = bytes(context.extradata or b"")
+    is_annex_b = context.name == "h264" and extradata[:1] != b"\1"
+    return FrameCount(extradata) if is_annex_b else None
+
+
 class _Damage:
     """FFmpeg tells of the damaged picture only, and not of those that are predicted from it.
 
@@ -257,6 +283,7 @@ class _Damage:
         self._is_damaged = False
         self._num_refreshes = 0  # that began since it was
         self._refreshes: set[int] = set()  # pts of pictures where one begins
+        self._gaps: set[int] = set()  # pts of pictures before which others are missing
         self._is_first = True
 
     def begin(self) -> None:
@@ -267,9 +294,14 @@ class _Damage:
         if pts is not None:
             self._refreshes.add(pts)
 
+    def note_gap(self, pts: int | None) -> None:
+        if pts is not None:
+            self._gaps.add(pts)
+
     def see(self, picture: av.VideoFrame, is_gap: bool) -> bool:
         """Whether this picture is damaged, or predicted from one that is."""
         pts = picture.pts or 0
+        is_gap |= any(due <= pts for due in self._gaps)
         if picture.is_corrupt or (is_gap and not (self._is_first or picture.key_frame)):
             self._is_damaged, self._num_refreshes = True, 0
         elif picture.key_frame:
@@ -278,6 +310,7 @@ class _Damage:
             self._num_refreshes += 1
             self._is_damaged &= self._num_refreshes < 2
         self._refreshes = {later for later in self._refreshes if later > pts}
+        self._gaps = {later for later in self._gaps if later > pts}
         self._is_first = False
         return self._is_damaged
 

@@ -116,7 +116,9 @@ class StreamPackets:
 
     def unit(self, packet: Packet, index: int) -> AccessUnit:
         capture = self._captures.get(packet.pts or 0, NO_TIME)
-        return self._writer.unit(packet, index, self.time_base, capture, self._is_discont)
+        return self._writer.unit(
+            packet, self.context, index, self.time_base, capture, self._is_discont
+        )
 
     def capture_time(self, index: int, pts: int) -> CaptureTime:
         del index

@@ -83,7 +83,7 @@ class _FilePackets:
 
     def unit(self, packet: Packet, index: int) -> AccessUnit:
         capture = self.capture_time(index, packet.pts or 0)
-        return self._writer.unit(packet, index, self.time_base, capture)
+        return self._writer.unit(packet, self.context, index, self.time_base, capture)
 
     def capture_time(self, index: int, pts: int) -> CaptureTime:
         if self._capture_ns is not None and index < len(self._capture_ns):

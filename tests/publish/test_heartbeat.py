@@ -49,3 +49,19 @@ def test_a_removed_camera_is_told_once_more_and_then_forgotten() -> None:
         heart.see(seen)  # a late one
     assert len(heart.beat().last_seq) == 1
     assert heart.beat().last_seq == {}
+
+
+def test_a_camera_that_comes_again_is_told_at_once_where_its_numbers_go_on() -> None:
+    heart = Heart(ORIGIN, SECOND)
+    heart.set_camera("guest", "live")
+    seen = wire.peek(wire.encode(DetMessage.of(make_result(0, "guest"), ORIGIN, 64)))
+    heart.see(seen)
+    assert list(heart.tick(SECOND))
+    heart.drop_camera("guest")
+    (beat,) = heart.tick(2 * SECOND)
+    assert beat.last_seq == {seen.topic: LastSeq(ORIGIN.epoch, 64)}
+    (beat,) = heart.tick(3 * SECOND)
+    assert beat.last_seq == {}
+    heart.set_camera("guest", "connecting")
+    (beat,) = heart.tick(3 * SECOND + 1)
+    assert beat.last_seq == {seen.topic: LastSeq(ORIGIN.epoch, 64)}

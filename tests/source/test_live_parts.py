@@ -257,7 +257,7 @@ def test_a_unit_that_drips_and_a_process_that_never_reads_hold_nobody(link, monk
         _give_many(source, order)
 
 
-@contract("decode_process", "a")
+@contract("decode_process", "a1")
 @pytest.mark.parametrize(
     "error", [OSError(errno.EMFILE, "Too many open files"), LinkBroken("gone")]
 )
