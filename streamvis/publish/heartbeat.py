@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterable
 from time import monotonic_ns
 
 from streamvis.wire import ALL_CAMERAS, CameraState, Heartbeat, LastSeq, Observed, Origin
 
-_MAX_REMOVED = 256  # cameras removed last: late results may come, or the cameras themselves again
+_MAX_REMOVED = 256  # cameras removed last: late results of theirs may come
+_MAX_REMOVED_TOPICS = 128  # of the newest of them: they may be added again, and their numbers go on
 
 
 class Heart:
@@ -22,8 +24,7 @@ class Heart:
         self._due_ns = 0
         self._last_seq: dict[str, LastSeq] = {}
         self._cameras: dict[str, CameraState] = {}
-        self._removed: dict[str, dict[str, LastSeq]] = {}  # what was said of them, by topic
-        self._has_new = False  # camera; its topics are told before its results come
+        self._removed: dict[str, None] = {}  # cameras, the newest last
         self.service: str | None = None  # where the pipeline's service is bound
 
     @property
@@ -34,22 +35,21 @@ class Heart:
         self, camera: str, state: str, rate_hz: float | None = None, error: str = ""
     ) -> None:
         """How a camera is, and how many results a second to expect. From any thread."""
-        self._has_new |= camera not in self._cameras
         self._cameras = {**self._cameras, camera: CameraState(state, rate_hz, error)}
 
     def drop_camera(self, camera: str) -> None:
-        """It was removed: the next heartbeat is the last with its topics, unless it comes again,
-        and its numbers go on. From any thread."""
+        """It was removed; heartbeats tell its topics until many others were, too. From any
+        thread."""
         self._cameras = {name: state for name, state in self._cameras.items() if name != camera}
-        self._removed.setdefault(camera, {})
+        self._removed.pop(camera, None)
+        self._removed[camera] = None
 
     def see(self, seen: Observed) -> Iterable[Heartbeat]:
         self._last_seq[seen.topic] = LastSeq(seen.epoch, seen.seq)
         return ()
 
     def tick(self, now_ns: int) -> Iterable[Heartbeat]:
-        if self._has_new or now_ns >= self._due_ns:
-            self._has_new = False
+        if now_ns >= self._due_ns:
             self._due_ns = now_ns + self._period_ns
             yield self.beat()
 
@@ -58,26 +58,31 @@ class Heart:
 
     def beat(self, is_stopped: bool = False) -> Heartbeat:
         """One out of turn."""
-        cameras = self._cameras
-        for camera in self._removed.keys() & cameras.keys():
-            self._last_seq = {**self._removed.pop(camera), **self._last_seq}
-        last_seq = dict(self._last_seq)
-        self._put_removed_away()
+        self._forget_removed()
         return Heartbeat(
             origin=self._origin,
             camera=ALL_CAMERAS,
             seq=next(self._seq),
-            last_seq=last_seq,
-            cameras=cameras,
+            last_seq=dict(self._last_seq),
+            cameras=self._cameras,
             config_hash=self.config_hash,
             is_stopped=is_stopped,
             service=self.service,
             sent_ns=monotonic_ns(),
         )
 
-    def _put_removed_away(self) -> None:
-        for camera in tuple(self._removed):
-            for topic in [topic for topic in self._last_seq if topic.endswith(f"/{camera}/")]:
-                self._removed[camera][topic] = self._last_seq.pop(topic)
-        for camera in tuple(self._removed)[:-_MAX_REMOVED]:
-            del self._removed[camera]
+    def _forget_removed(self) -> None:
+        topics = defaultdict(list)
+        for topic in self._last_seq:
+            topics[topic.rsplit("/", 2)[1]].append(topic)
+        num_told = 0
+        for place, camera in enumerate(reversed(tuple(self._removed))):
+            if camera in self._cameras:
+                del self._removed[camera]
+                continue
+            num_told += len(topics[camera])
+            if num_told > _MAX_REMOVED_TOPICS or place >= _MAX_REMOVED:
+                for topic in topics[camera]:
+                    del self._last_seq[topic]
+            if place >= _MAX_REMOVED:
+                del self._removed[camera]

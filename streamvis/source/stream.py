@@ -23,6 +23,7 @@ from av.codec.context import Flags
 from streamvis.errors import SourceError
 from streamvis.redact import redact
 from streamvis.source.bitstream import UnitWriter
+from streamvis.source.config import DEVICE_FOLDER
 from streamvis.source.decode_link import Order
 from streamvis.source.pictures import NO_TIME, Coded, Packet
 from streamvis.types import AccessUnit, CameraInfo, CaptureSource, CaptureTime
@@ -330,7 +331,7 @@ def _open(order: Order) -> av.container.InputContainer:
 
 
 def _is_device(uri: str) -> bool:
-    return uri.startswith("/dev/")
+    return uri.startswith(DEVICE_FOLDER)
 
 
 def _is_tls(uri: str) -> bool:
