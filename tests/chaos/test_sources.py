@@ -233,7 +233,7 @@ def check_reuse(frames: list[Frame], back: PerceptionBack, name: str) -> int:
 @contract("bitstream", "cg")
 @pytest.mark.parametrize("damage", [flip, truncate, lose, without_parameters])
 def test_a_damaged_stream_is_flagged_counted_and_never_reused(damage, back, times, note):
-    rng, count = np.random.default_rng(11), times(50, 3000)
+    rng, count = np.random.default_rng(11), times(50, 1500)
     patience_s = PATIENCE_S + count / 20
 
     def spoil(payload: bytes) -> bytes | None:
