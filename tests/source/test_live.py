@@ -239,9 +239,9 @@ def test_a_camera_is_told_that_we_leave():
 
 
 @contract("rtsp_server", "cf")
-def test_many_reconnections_leave_nothing_behind(times, note):
+def test_many_reconnections_leave_nothing_behind(note):
     """Within the life of one decode process: after 100 connections it is replaced."""
-    warm_up, count = 5, times(10, 90)
+    warm_up, count = 5, 90
     with RtspCamera(fps=200) as camera, live_source(camera.url) as source, reader(source) as frames:
         wait_for(lambda: source.live.num_connections == 1)
         num_forgotten = 0
