@@ -1,4 +1,4 @@
-"""Hours of everything that goes wrong, and what they leave behind.
+"""Hours of what goes wrong with cameras, processes and subscribers, and what they leave behind.
 
     python benchmarks/soak.py --minutes 60 [--out out/soak]
     python benchmarks/soak.py --plot out/soak          # again, of a soak that was stopped, too

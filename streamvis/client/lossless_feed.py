@@ -72,15 +72,14 @@ class LosslessFeed:
         """Raises AddressError if the pipeline cannot serve this."""
         if self._is_over:
             return None
-        self._keep_alive(now_s)
-        if self._beats and (beat := receive(self._beats)):
-            self._dial(beat, now_s)
         answer = receive(self._service) if self._service else None
         if answer is not None:
             self._heard_s = now_s
             self._patience.answered()
-            return iter(self._book_answer(answer))
-        return None
+        self._keep_alive(now_s)
+        if self._beats and (beat := receive(self._beats)):
+            self._dial(beat, now_s)
+        return None if answer is None else iter(self._book_answer(answer))
 
     def handed(self, arrival: Arrival) -> None:
         assert arrival.position is not None, "it came from a store"
@@ -120,9 +119,9 @@ class LosslessFeed:
                 f"{self._address} has no lossless mode: an older streamvis publishes there. "
                 "Leave out lossless=True."
             )
-        self._patience.check(now_s)
-        self._hang_up()
         service = Address.parse(message.service).seen_from(self._address)
+        self._patience.check(service, now_s)
+        self._hang_up()
         self._service = connect(zmq.DEALER, service, _CREDIT, self._keys)
         self._patience.asked(service, now_s)
         self._session += 1

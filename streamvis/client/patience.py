@@ -17,16 +17,16 @@ class Patience:
         self._asked_s = 0.0  # for the first time
 
     def asked(self, service: Address, now_s: float) -> None:
-        if self._service is None:
+        if self._service != service:
             self._service, self._asked_s = service, now_s
 
     def answered(self) -> None:
         self._service = None
 
-    def check(self, now_s: float) -> None:
-        """Call it when the pipeline gave a sign of life. Raises AddressError."""
-        service = self._service
-        if service is None or now_s - self._asked_s < _PATIENCE_S:
+    def check(self, service: Address, now_s: float) -> None:
+        """Call it when the pipeline gave a sign of life, and said where its service is. Raises
+        AddressError."""
+        if service != self._service or now_s - self._asked_s < _PATIENCE_S:
             return
         self._service = None  # whoever goes on has as much patience again
         raise AddressError(

@@ -52,9 +52,9 @@ class SnapshotFeed(LiveFeed):
             found = self._book_answer(answer)
         elif parts is not None:
             seen = wire.peek(parts)
-            if seen.kind == "hb":
-                self._patience.check(now_s)
             found = self._book_both(*self._joining.see(seen, parts))
+            if seen.kind == "hb" and self._joining.service and not self._joining.is_joined:
+                self._patience.check(self._service_address, now_s)
         self._ask_if_due(now_s)
         return found
 
@@ -93,13 +93,18 @@ class SnapshotFeed(LiveFeed):
                 "Leave out snapshot=True."
             )
         self._hang_up()
-        service = Address.parse(self._joining.service).seen_from(self._address)
+        service = self._service_address
         self._service = connect(zmq.DEALER, service, _QUEUE_LENGTH, self._keys)
         self._patience.asked(service, now_s)
         self._request += 1
         tell(self._service, SnapshotRequest(self._request, tuple(self._inbox.topics)))
         self._joining.must_ask = False
         self._asked_s = now_s
+
+    @property
+    def _service_address(self) -> Address:
+        assert self._joining.service is not None, "a heartbeat said where"
+        return Address.parse(self._joining.service).seen_from(self._address)
 
     def _hang_up(self) -> None:
         if self._service:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from time import monotonic_ns
 
@@ -24,7 +24,8 @@ class Heart:
         self._due_ns = 0
         self._last_seq: dict[str, LastSeq] = {}
         self._cameras: dict[str, CameraState] = {}
-        self._removed: dict[str, None] = {}  # cameras, the newest last
+        self._dropped: deque[str] = deque()  # cameras, since the last heartbeat
+        self._removed: dict[str, None] = {}  # the newest last
         self.service: str | None = None  # where the pipeline's service is bound
 
     @property
@@ -41,8 +42,7 @@ class Heart:
         """It was removed; heartbeats tell its topics until many others were, too. From any
         thread."""
         self._cameras = {name: state for name, state in self._cameras.items() if name != camera}
-        self._removed.pop(camera, None)
-        self._removed[camera] = None
+        self._dropped.append(camera)
 
     def see(self, seen: Observed) -> Iterable[Heartbeat]:
         self._last_seq[seen.topic] = LastSeq(seen.epoch, seen.seq)
@@ -72,6 +72,10 @@ class Heart:
         )
 
     def _forget_removed(self) -> None:
+        while self._dropped:
+            camera = self._dropped.popleft()
+            self._removed.pop(camera, None)
+            self._removed[camera] = None
         topics = defaultdict(list)
         for topic in self._last_seq:
             topics[topic.rsplit("/", 2)[1]].append(topic)

@@ -20,10 +20,14 @@ _MAX_BYTES = 512  # what is read here lies before
 
 
 class FrameCount:
-    """Of one stream's packets, in Annex-B and decode order."""
+    """Of one stream's packets, in Annex-B and decode order.
+
+    Not seen is the loss of exactly one cycle of the numbers, 16 pictures or more. A stream that
+    sets them to 0 without a key frame (memory_management_control_operation 5) has a gap there.
+    """
 
     def __init__(self, extradata: bytes) -> None:
-        self._format: _Format | None = None
+        self._formats: dict[int, _Format] = {}  # by the id of its parameter set
         self._last: int | None = None  # number of the last picture that others may need
         self.has_gap(extradata)
 
@@ -38,13 +42,24 @@ class FrameCount:
             unit = data[start.end() : start.end() + _MAX_BYTES]
             kind = unit[0] & 31 if unit else 0
             if kind == _PARAMETERS:
-                self._format = _read(_format, unit[1:]) or self._format
+                self._note_format(unit[1:])
             elif kind == _IDR:
                 self._last = 0
                 return False
             elif kind == _SLICE:
                 return self._follow(unit)
         return False
+
+    def _note_format(self, data: bytes) -> None:
+        found = _read(_format, data)
+        if found is not None:
+            self._formats[found[0]] = found[1]
+
+    @property
+    def _format(self) -> _Format | None:
+        """None where it depends on the picture: which one it has is told where we do not look."""
+        formats = set(self._formats.values())
+        return formats.pop() if len(formats) == 1 else None
 
     def _follow(self, unit: bytes) -> bool:
         form, before = self._format, self._last
@@ -56,7 +71,7 @@ class FrameCount:
         return number not in (before, (before + 1) % (1 << form.frame_num_bits))
 
 
-class _TooShort(Exception):
+class _Damaged(Exception):
     pass
 
 
@@ -69,7 +84,7 @@ class _Bits:
 
     def u(self, count: int) -> int:
         if count > self._num_left:
-            raise _TooShort
+            raise _Damaged
         self._num_left -= count
         return self._value >> self._num_left & ((1 << count) - 1)
 
@@ -102,21 +117,22 @@ class _Format:
 def _read(what: Callable[[_Bits], T], data: bytes) -> T | None:
     try:
         return what(_Bits(data))
-    except _TooShort:
+    except _Damaged:
         return None
 
 
-def _format(bits: _Bits) -> _Format:
+def _format(bits: _Bits) -> tuple[int, _Format]:
+    """With its id."""
     profile = bits.u(8)
     bits.u(16)  # constraints, level
-    bits.ue()  # its id
+    set_id = bits.ue()
     has_planes = _skip_chroma(bits) if profile in _WITH_CHROMA else False
     frame_num_bits = bits.ue() + 4
-    if frame_num_bits > 16:
-        raise _TooShort  # damaged
+    if frame_num_bits > 16 or set_id > 31:
+        raise _Damaged
     _skip_order(bits)
     bits.ue()  # number of reference frames
-    return _Format(frame_num_bits, has_planes, may_have_gaps=bool(bits.u(1)))
+    return set_id, _Format(frame_num_bits, has_planes, may_have_gaps=bool(bits.u(1)))
 
 
 def _skip_chroma(bits: _Bits) -> bool:

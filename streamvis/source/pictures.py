@@ -152,17 +152,17 @@ class PictureSource:
         packet = coded.packet
         if coded.is_discont:
             self._restart()
+        if self._has_traces and fresh.needs_nothing_before(self._packets.context, packet):
+            self._renew()
         if packet.is_keyframe:
             self._damage.note_refresh(packet.pts)
         if self._count and self._count.has_gap(bytes(packet)):
-            self._damage.note_gap(packet.pts)
+            self._damage.note_gap(packet.dts if packet.dts is not None else packet.pts)
         self._is_anew |= coded.is_jump
         if packet.size:
             self._order.push(packet.pts, packet.dts, coded.num_missing)
         if coded.is_discard and packet.pts is not None:
             self._discarded.add(packet.pts)
-        if self._has_traces and fresh.needs_nothing_before(self._packets.context, packet):
-            self._renew()
         self._decode(packet)  # which may tell the size of the pictures for the first time
         if packet.size:
             self._hand_out(coded)
@@ -283,20 +283,22 @@ class _Damage:
         self._is_damaged = False
         self._num_refreshes = 0  # that began since it was
         self._refreshes: set[int] = set()  # pts of pictures where one begins
-        self._gaps: set[int] = set()  # pts of pictures before which others are missing
+        self._gaps: set[int] = set()  # times from which on others are missing
         self._is_first = True
 
     def begin(self) -> None:
         """The decoder starts anew: it hands out nothing before the picture is whole."""
         self._is_first = True
+        self._gaps.clear()
+        self._refreshes.clear()
 
     def note_refresh(self, pts: int | None) -> None:
         if pts is not None:
             self._refreshes.add(pts)
 
-    def note_gap(self, pts: int | None) -> None:
-        if pts is not None:
-            self._gaps.add(pts)
+    def note_gap(self, dts: int | None) -> None:
+        if dts is not None:
+            self._gaps.add(dts)
 
     def see(self, picture: av.VideoFrame, is_gap: bool) -> bool:
         """Whether this picture is damaged, or predicted from one that is."""

@@ -83,3 +83,12 @@ def test_damage_is_no_error(data: st.DataObject) -> None:
             spoilt[at] = data.draw(st.integers(0, 255))
         count.has_gap(bytes(spoilt))
     count.has_gap(data.draw(st.binary(max_size=80)).replace(b"\x07", b"\0\0\1\x67"))
+
+
+def test_with_two_formats_it_says_nothing() -> None:
+    """Which one a picture has is told where we do not look."""
+    first, *others = packets(PLAIN)
+    count = FrameCount(first)
+    parameters = bytes([0, 0, 1, 0x67, 66, 0, 30, 0b01000101, 0b01101000])  # id 1, 8 bits
+    count.has_gap(parameters)
+    assert not any(count.has_gap(data) for data in others[1::2])
