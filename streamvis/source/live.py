@@ -7,6 +7,7 @@ import random
 import time
 from collections import deque
 from dataclasses import replace
+from itertools import pairwise
 
 from streamvis.redact import redact
 from streamvis.source.base import OnUnit
@@ -246,11 +247,13 @@ class _Connection:
 
     @property
     def rate_hz(self) -> float | None:
-        """By the media's clock: after the opening, frames come faster than they were taken."""
-        span_ns = self._media_ns[-1] - self._media_ns[0]
-        if len(self._media_ns) < _RATE_MIN or span_ns <= 0:
+        """By the media's clock: after the opening, frames come faster than they were taken. The
+        longest step is left out: FFmpeg moves a stream's times once, when RTCP tells them."""
+        if len(self._media_ns) < _RATE_MIN:
             return None
-        return (len(self._media_ns) - 1) * 1e9 / span_ns
+        steps_ns = [after - before for before, after in pairwise(self._media_ns)]
+        span_ns = sum(steps_ns) - max(steps_ns)
+        return (len(steps_ns) - 1) * 1e9 / span_ns if span_ns > 0 else None
 
     @property
     def patience_ns(self) -> int:
