@@ -99,10 +99,12 @@ class RunLedger:
         yield from self._stats()
 
     def update(self, report: CameraReport) -> None:
-        """A camera's own counts; also when they come late or twice."""
+        """A camera's own counts; also when they come late or twice, and of one that could not
+        begin again."""
         with self._lock:
-            if report.camera in self._books:
-                self._books[report.camera].report = report
+            book = self._books.get(report.camera) or self._removed.get(report.camera)
+            if book:
+                book.report = report
 
     def begin_life(self, camera: str) -> Ledger:
         """A camera starts, anew or again: where its frames of earlier lives went. What was in
