@@ -189,8 +189,9 @@ class LiveSource:
             self._give_up(now, "timeout", complaint)
 
     def _over(self, now: _Connection, over: Over) -> None:
-        """The connection ended: count its frames, and say when the next one is tried."""
-        self._num_before += over.num_packets
+        """The connection ended: count its frames, and say when the next one is tried. A damaged
+        packet may have given two pictures: no number comes again."""
+        self._num_before += max(over.num_packets, now.index + 1)
         self._lost_before += over.lost_decode
         self.lost_decode = self._lost_before
         self._connection = None

@@ -39,7 +39,7 @@ from streamvis.source.decode_link import (
     make_pair,
 )
 from streamvis.source.decoder import Decoder
-from streamvis.source.live import LiveSource
+from streamvis.source.live import LiveSource, _Connection
 from streamvis.source.reconnect import Backoff
 from streamvis.source.stream import StreamPackets
 from streamvis.source.watchdog import Watchdog
@@ -415,3 +415,13 @@ def test_not_permitted_is_a_devices_mode_and_no_cameras_login(uri, state, monkey
     with pytest.raises(SourceError) as refused:
         StreamPackets(order)
     assert refused.value.state == state
+
+
+@contract("bitstream", "c")
+def test_numbers_go_on_behind_a_connection_that_gave_more_pictures_than_packets() -> None:
+    source = LiveSource("gate", SourceConfig(uri="rtsp://127.0.0.1:9/cam"), (64, 32))
+    connection = _Connection(Watchdog(timeout_ns=5_000_000_000, now_ns=0))
+    connection.index = 7
+    source._over(connection, Over("lost", "its server is gone", num_packets=7))
+    assert source._num_before == 8
+    source.close()
