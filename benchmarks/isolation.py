@@ -80,6 +80,7 @@ def measure(folder: Path, fps: float, rounds: int, turn_s: float) -> list[tuple[
             for fault in four.faults:
                 pairs.append((four.turn("", turn_s), four.turn(fault, turn_s)))
                 print(*pairs[-1], sep="\n", flush=True)
+                four.run.forget()
         four.run.stop()
     return pairs
 

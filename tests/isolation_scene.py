@@ -152,7 +152,7 @@ def scene(folder: Path, fps: float, **config: Any) -> Iterator[Scene]:
                 **config,
             }
         )
-        run = stack.enter_context(running(made))
+        run = stack.enter_context(running(made, kinds=("det", "hb")))
         for name in CONTROLS:
             run.more_results(name, 10)
         yield Scene(run, servers[FAULTY])

@@ -61,6 +61,11 @@ class Running:
         beats = [m for m in self.messages if isinstance(m, Heartbeat)]
         return {name: camera.state for name, camera in beats[-1].cameras.items()} if beats else {}
 
+    def forget(self, keep: int = 300) -> None:
+        """All messages but the newest, so that a long run does not wait for its own test."""
+        with self._changed:
+            del self.messages[:-keep], self.arrived_s[:-keep]
+
     def more_results(self, camera: str, count: int = 3) -> None:
         """Wait for so many new ones."""
         wanted = len(self.results(camera)) + count

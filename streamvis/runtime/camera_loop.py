@@ -12,6 +12,7 @@ from streamvis.runtime.as_recorded import read_decisions
 from streamvis.runtime.continued import open_continued
 from streamvis.runtime.engine import Hops, TilesAt
 from streamvis.runtime.feed import CameraFeed, follow, plan_feed
+from streamvis.runtime.quiet_memory import settle_memory
 from streamvis.runtime.report import CameraReport, Process
 from streamvis.runtime.rounds import Inbox
 from streamvis.runtime.tile_link import FrontLink
@@ -56,6 +57,7 @@ class CameraLoop:
         source = open_continued(config, self._camera, self._before)
         plan = plan_feed(config, self._hops, recorded)
         self._feed = CameraFeed(self._camera, source, self._inbox, plan, self._before)
+        settle_memory()
         return Process.this(), self.report()
 
     def run(self, start_ns: int, tiles_at: TilesAt) -> None:

@@ -15,7 +15,6 @@ from streamvis.runtime.as_recorded import Decisions, read_decisions
 from streamvis.runtime.continued import open_continued
 from streamvis.runtime.engine import BeginLife, Hops, ShouldStop, Stopped
 from streamvis.runtime.feed import CameraFeed, follow, plan_feed
-from streamvis.runtime.quiet_memory import settle_memory, unsettle_memory
 from streamvis.runtime.report import CameraReport
 from streamvis.runtime.rounds import Inbox
 from streamvis.topology import PipelineConfig
@@ -65,7 +64,6 @@ class LocalEngine:
             self._pipeline = Pipeline(
                 config, list(self._feeds), self._publisher, self._publisher.epoch, recorded.plans
             )
-        settle_memory()
         if should_stop():
             raise Stopped
 
@@ -140,7 +138,6 @@ class LocalEngine:
             self._inbox.hold(False)
             self._thread.join()
         self._publisher.close()
-        unsettle_memory()
 
     @property
     def _stays(self) -> bool:

@@ -22,6 +22,7 @@ from streamvis.runtime.control import Control
 from streamvis.runtime.engine import BeginLife, Engine, Hops, ShouldStop, Stopped
 from streamvis.runtime.film import Film
 from streamvis.runtime.ledger import CameraStatus
+from streamvis.runtime.quiet_memory import settle_memory, unsettle_memory
 from streamvis.runtime.quiet_threads import wait_quietly
 from streamvis.runtime.roster import Roster
 from streamvis.topology import PipelineConfig
@@ -106,6 +107,7 @@ class Session:
         self._on_status = on_status or _say_nothing
         with ExitStack() as stack:  # undone from the last line to the first, whatever happens
             folder = stack.enter_context(_run_folder())
+            stack.callback(unsettle_memory)
             stack.callback(self._join_outputs)
             proxy = stack.enter_context(self._proxy(folder))
             self._start_film(proxy.own_address)
@@ -134,6 +136,7 @@ class Session:
     def _drive(self, engine: Engine, proxy: Proxy, should_stop: ShouldStop) -> None:
         self._tell("loading", proxy.address)
         engine.open(should_stop)
+        settle_memory()
         self._note_cameras(engine)
         self._wait_for_subscribers(proxy, should_stop)
         self._start_ns = time.monotonic_ns()
