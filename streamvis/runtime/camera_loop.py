@@ -12,7 +12,7 @@ from streamvis.runtime.as_recorded import read_decisions
 from streamvis.runtime.continued import open_continued
 from streamvis.runtime.engine import Hops, TilesAt
 from streamvis.runtime.feed import CameraFeed, follow, plan_feed
-from streamvis.runtime.quiet_memory import settle_memory
+from streamvis.runtime.quiet_memory import Trim, settle_memory
 from streamvis.runtime.report import CameraReport, Process
 from streamvis.runtime.rounds import Inbox
 from streamvis.runtime.tile_link import FrontLink
@@ -42,6 +42,7 @@ class CameraLoop:
         self._before = before
         self._inbox: Inbox[Frame] = Inbox([camera], config.clock, displace=follow)
         self._feed: CameraFeed | None = None
+        self._trim = Trim()
         self._aborting = threading.Event()
         self._has_started = False
         self._is_drained = False
@@ -94,6 +95,7 @@ class CameraLoop:
     def report(self, tiles_at: TilesAt | None = None) -> CameraReport:
         """What the source had, what was dropped, and how the camera is. Said again here, where
         its worker is cannot be missed."""
+        self._trim.tick()
         if tiles_at is not None and self._has_started:
             self.pin(tiles_at)
         if self._feed is None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 Line = tuple[tuple[float, float], ...]
 
@@ -69,6 +68,8 @@ class Body:
 
 
 def _curve(line: Line, x: NDArray[np.floating]) -> NDArray[np.floating]:
+    from scipy.interpolate import PchipInterpolator  # takes as long to import as the whole CLI
+
     xs, zs = np.array(line).T
     return np.asarray(PchipInterpolator(xs, zs)(np.clip(x, xs[0], xs[-1])))
 
