@@ -45,7 +45,7 @@ drama: venv
 	$(BIN)/python examples/drama
 
 test: venv-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile  # most of their time they wait
 
 format: venv-dev
 	$(BIN)/ruff format --check .
