@@ -175,6 +175,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "matrix(row, kind, promises, long): of the fault matrix")
     if config.getoption("matrix"):
+        if config.getoption("numprocesses", None):
+            raise pytest.UsageError("--matrix counts in one process: leave out -n")
         matrix = Matrix(config.getoption("matrix_into"), config.getoption("long"))
         config.pluginmanager.register(matrix, "matrix-table")
 
